@@ -1,0 +1,1 @@
+"""The protocol between the services: records, queues, events and settings, without web or imaging code."""

@@ -1,0 +1,66 @@
+"""Bytes under opaque keys: the sources and artifacts of jobs.
+
+A blob is staged first, with a short life, and adopted in the transaction that makes something point at it; so
+what a crash leaves behind goes by itself.
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+from redis import Redis
+from redis.client import Pipeline
+
+from shared.jobs import fresh_id
+from shared.keys import Keys
+
+STAGED = 3600
+
+
+class Blobs:
+    """Blobs kept in Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    def stage(self, contents: Iterable[bytes]) -> list[str]:
+        """Write blobs that live an hour unless adopted; their ids, in order."""
+        ids = []
+        with self._redis.pipeline(transaction=False) as pipe:
+            for content in contents:
+                ids.append(fresh_id())
+                pipe.set(self._keys.blob(ids[-1]), content, ex=STAGED)
+            if ids:
+                pipe.execute()
+        return ids
+
+    def get(self, blob_id: str) -> bytes | None:
+        return cast(bytes | None, self._redis.get(self._keys.blob(blob_id)))
+
+    def watch(self, pipe: Pipeline, ids: Iterable[str]) -> bool:
+        """Have `pipe` watch the blobs, so that its transaction fails if one goes; whether all are there."""
+        names = [self._keys.blob(blob_id) for blob_id in ids]
+        if not names:
+            return True
+        pipe.watch(*names)  # type: ignore[no-untyped-call]
+        return pipe.exists(*names) == len(names)
+
+    def adopt(self, pipe: Pipeline, ids: Iterable[str]) -> None:
+        """Keep the blobs until told otherwise."""
+        for blob_id in ids:
+            pipe.persist(self._keys.blob(blob_id))
+
+    def expire(self, pipe: Pipeline, ids: Iterable[str], seconds: int) -> None:
+        for blob_id in ids:
+            pipe.expire(self._keys.blob(blob_id), seconds)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Remove staged blobs that nothing will point at."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            self.discard(pipe, ids)
+            pipe.execute()
+
+    def discard(self, pipe: Pipeline, ids: Iterable[str]) -> None:
+        names = [self._keys.blob(blob_id) for blob_id in ids]
+        if names:
+            pipe.unlink(*names)

@@ -1,0 +1,282 @@
+"""The only reader and writer of job records: accept, move, get, list, forget.
+
+Each write is one transaction over everything that must agree: the record, its images, the indexes, the
+events, the deliveries, the blobs and the RQ enqueues. Of two racing writers, one sees the other and decides
+again.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from redis import Redis
+from redis.client import Pipeline
+
+from shared.blobs import Blobs
+from shared.delivery_store import DeliveryStore
+from shared.errors import Code, Refused
+from shared.event_log import EventLog
+from shared.events import EventType
+from shared.jobs import Happening, Image, Job, Move, State
+from shared.keys import Keys
+from shared.queues import Queues
+from shared.records import (
+    Fields,
+    compact,
+    image_from_json,
+    image_to_json,
+    job_changes,
+    job_from_hash,
+    job_to_hash,
+)
+from shared.transactions import transaction
+
+IDEMPOTENCY_TTL = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A job with its images, or those that a move looks at, as they were at one moment."""
+
+    job: Job
+    images: tuple[Image, ...]
+
+    def image(self, image_id: str) -> Image | None:
+        return next((image for image in self.images if image.id == image_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A job that was accepted; `replayed` if an earlier request with the same Idempotency-Key had made it."""
+
+    job_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """The caller's key and a digest of what was asked with it."""
+
+    key: str
+    digest: str
+
+
+class JobStore:
+    """Job records in Redis. `result_ttl` is the seconds for which an ended job is kept."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        *,
+        blobs: Blobs,
+        events: EventLog,
+        deliveries: DeliveryStore,
+        queues: Queues,
+        result_ttl: int,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._blobs = blobs
+        self._events = events
+        self._deliveries = deliveries
+        self._queues = queues
+        self._ttl = result_ttl
+
+    def accept(
+        self, job: Job, images: Sequence[Image], idempotency: IdempotencyKey | None = None
+    ) -> Acceptance:
+        """Record and enqueue a job whose sources are staged; or name the one that the key has made before.
+
+        Raises `Refused` with `idempotency_key_reused` if the key was used for something else, and with
+        `unavailable` if a staged source has gone.
+        """
+
+        def attempt(pipe: Pipeline) -> Acceptance:
+            if pipe.exists(self._keys.job(job.id)):
+                return Acceptance(job.id)
+            earlier = self.replayed(job.tenant, idempotency, pipe) if idempotency else None
+            if earlier is not None:
+                return earlier
+            if not self._blobs.watch(pipe, [image.source for image in images]):
+                raise Refused(Code.UNAVAILABLE, "The upload took too long to be accepted.", retry_after=1)
+            pipe.multi()
+            self._write_new(pipe, job, images, idempotency)
+            return Acceptance(job.id)
+
+        watched = [self._keys.job(job.id)]
+        if idempotency is not None:
+            watched.append(self._keys.idempotency(job.tenant, idempotency.key))
+        return transaction(self._redis, attempt, watched)
+
+    def replayed(
+        self, tenant: str, idempotency: IdempotencyKey, redis: Redis | None = None
+    ) -> Acceptance | None:
+        """The job that the key has made before, if it is still there.
+
+        Raises `Refused` with `idempotency_key_reused` if something else was asked with it.
+        """
+        redis = self._redis if redis is None else redis
+        kept = cast(bytes | None, redis.get(self._keys.idempotency(tenant, idempotency.key)))
+        if kept is None:
+            return None
+        first = json.loads(kept)
+        if first["digest"] != idempotency.digest:
+            raise Refused(Code.IDEMPOTENCY_KEY_REUSED)
+        if not redis.exists(self._keys.job(first["job_id"])):
+            return None
+        return Acceptance(first["job_id"], replayed=True)
+
+    def get(self, job_id: str, *, tenant: str | None = None) -> Snapshot:
+        """The job with its images, or `Refused` with `job_not_found`; a tenant is shown only its own."""
+        # A colon would name another key of a job.
+        snapshot = None if ":" in job_id else self._read(job_id)
+        if snapshot is None or tenant not in (None, snapshot.job.tenant):
+            raise Refused(Code.JOB_NOT_FOUND, f"There is no job {job_id!r}.")
+        return snapshot
+
+    def image(self, job_id: str, image_id: str) -> Image | None:
+        """One image as it is now; None if the job is gone."""
+        text = cast(bytes | None, self._redis.hget(self._keys.images(job_id), image_id))
+        return image_from_json(text) if text is not None else None
+
+    def move(
+        self, job_id: str, decide: Callable[[Snapshot], Move | None], *, images: Sequence[str] | None = None
+    ) -> Snapshot | None:
+        """Make the move that `decide` finds right for the job as it is; None if it is gone or stays as it is.
+
+        `images` names the ones that `decide` looks at (default: all). It may be asked again if another writer
+        was first, so it must be pure.
+        """
+
+        def attempt(pipe: Pipeline) -> Snapshot | None:
+            before = self._load(pipe, job_id, images)
+            move = decide(before) if before is not None else None
+            if before is None or move is None:
+                return None
+            after = replace(move, job=replace(move.job, version=before.job.version + 1))
+            everything = self._load(pipe, job_id, None) if self._tells_of_all(after) else before
+            assert everything is not None
+            return self._write_move(pipe, before, after, everything)
+
+        return transaction(self._redis, attempt, [self._keys.job(job_id)])
+
+    def forget(self, job_id: str) -> None:
+        """Remove a job with all that hangs on it, and tell nobody. What runs for it finds it gone."""
+
+        def attempt(pipe: Pipeline) -> None:
+            snapshot = self._load(pipe, job_id, None)
+            deliveries = self._deliveries.of_job(job_id)
+            if snapshot is None:
+                return
+            pipe.multi()
+            for image in snapshot.images:
+                self._blobs.discard(pipe, [image.source, *(artifact.blob for artifact in image.artifacts)])
+            self._deliveries.discard(pipe, snapshot.job.tenant, job_id, deliveries)
+            self._remove_from_indexes(pipe, snapshot.job.tenant, job_id)
+            pipe.unlink(self._keys.job(job_id), self._keys.images(job_id), self._keys.events(job_id))
+
+        transaction(self._redis, attempt, [self._keys.job(job_id)])
+
+    def _write_new(
+        self, pipe: Pipeline, job: Job, images: Sequence[Image], idempotency: IdempotencyKey | None
+    ) -> None:
+        pipe.hset(self._keys.job(job.id), mapping=job_to_hash(job))
+        encoded: Fields = {image.id: image_to_json(image) for image in images}
+        pipe.hset(self._keys.images(job.id), mapping=encoded)
+        pipe.zadd(self._keys.jobs(), {job.id: job.created_at})
+        pipe.zadd(self._keys.open_jobs(), {job.id: job.deadline})
+        pipe.zadd(self._keys.tenant_jobs(job.tenant), {job.id: job.created_at})
+        pipe.sadd(self._keys.tenants(), job.tenant)
+        self._blobs.adopt(pipe, [image.source for image in images])
+        self._events.append(pipe, job, Happening(EventType.JOB_QUEUED), job.created_at)
+        self._enqueue(pipe, job, images)
+        if idempotency is not None:
+            first = compact({"job_id": job.id, "digest": idempotency.digest})
+            pipe.set(self._keys.idempotency(job.tenant, idempotency.key), first, ex=IDEMPOTENCY_TTL)
+
+    def _write_move(self, pipe: Pipeline, before: Snapshot, move: Move, known: Snapshot) -> Snapshot:
+        changed = {image.id: image for image in move.images}
+        after = Snapshot(move.job, tuple(changed.get(image.id, image) for image in known.images))
+        pipe.multi()
+        self._write_record(pipe, before.job, move)
+        self._settle_blobs(pipe, before, move)
+        self._enqueue(pipe, move.job, move.enqueue, at_front=move.at_front)
+        now = time.time()
+        for happening in move.happenings:
+            self._events.append(pipe, move.job, happening, now)
+            self._deliveries.announce(pipe, move.job, after.images, happening, now)
+        if move.ends_job:
+            self._write_end(pipe, after)
+        return after
+
+    def _write_record(self, pipe: Pipeline, before: Job, move: Move) -> None:
+        written, removed = job_changes(before, move.job)
+        pipe.hset(self._keys.job(before.id), mapping=written)
+        if removed:
+            pipe.hdel(self._keys.job(before.id), *removed)
+        if move.images:
+            images: Fields = {image.id: image_to_json(image) for image in move.images}
+            pipe.hset(self._keys.images(before.id), mapping=images)
+
+    def _settle_blobs(self, pipe: Pipeline, before: Snapshot, move: Move) -> None:
+        for image in move.images:
+            earlier = before.image(image.id)
+            known = set(earlier.artifacts) if earlier else set()
+            self._blobs.adopt(pipe, [made.blob for made in image.artifacts if made not in known])
+            if image.status in (State.DONE, State.CANCELED):
+                self._blobs.discard(pipe, [image.source])
+
+    def _write_end(self, pipe: Pipeline, after: Snapshot) -> None:
+        job_id = after.job.id
+        for image in after.images:
+            self._blobs.expire(pipe, [image.source, *(made.blob for made in image.artifacts)], self._ttl)
+        for name in (self._keys.job, self._keys.images, self._keys.events, self._keys.job_deliveries):
+            pipe.expire(name(job_id), self._ttl)
+        pipe.zrem(self._keys.open_jobs(), job_id)
+
+    def _enqueue(self, pipe: Pipeline, job: Job, images: Iterable[Image], *, at_front: bool = False) -> None:
+        for image in images:
+            self._queues.enqueue_image(
+                pipe,
+                image.stage,
+                task_id=image.task_id,
+                job_id=job.id,
+                image_id=image.id,
+                at_front=at_front or job.priority == "high",
+            )
+
+    def _remove_from_indexes(self, pipe: Pipeline, tenant: str, job_id: str) -> None:
+        for index in (self._keys.jobs(), self._keys.open_jobs(), self._keys.tenant_jobs(tenant)):
+            pipe.zrem(index, job_id)
+
+    def _read(self, job_id: str) -> Snapshot | None:
+        with self._redis.pipeline() as pipe:
+            pipe.hgetall(self._keys.job(job_id))
+            pipe.hgetall(self._keys.images(job_id))
+            record, images = pipe.execute()
+        return _snapshot(record, images.values())
+
+    def _load(self, pipe: Pipeline, job_id: str, images: Sequence[str] | None) -> Snapshot | None:
+        record = cast(dict[bytes, bytes], pipe.hgetall(self._keys.job(job_id)))
+        if images is None:
+            return _snapshot(
+                record, cast(dict[bytes, bytes], pipe.hgetall(self._keys.images(job_id))).values()
+            )
+        found = cast(list[bytes | None], pipe.hmget(self._keys.images(job_id), list(images)))
+        return _snapshot(record, [image for image in found if image is not None])
+
+    def _tells_of_all(self, move: Move) -> bool:
+        if move.ends_job:
+            return True
+        told = {happening.type for happening in move.happenings if happening.image is None}
+        return bool(told & set(move.job.callback_events))
+
+
+def _snapshot(record: Mapping[bytes, bytes], images: Iterable[bytes]) -> Snapshot | None:
+    if not record:
+        return None
+    found = sorted((image_from_json(text) for text in images), key=lambda image: image.position)
+    return Snapshot(job_from_hash(record), tuple(found))

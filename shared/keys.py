@@ -1,0 +1,86 @@
+"""Every Redis key of ours: its type, what it holds, how long it lives and who writes it.
+
+RQ's own keys begin with `rq:` and are RQ's business. Job records are written by `job_store.py` alone,
+deliveries by `delivery_store.py` alone.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names, under one prefix, so that several services can share a Redis."""
+
+    prefix: str = "darkroom:"
+
+    def job(self, job_id: str) -> str:
+        """Hash: the job's record. No TTL while open; the result TTL from its end. `job_store`."""
+        return f"{self.prefix}job:{job_id}"
+
+    def images(self, job_id: str) -> str:
+        """Hash: image id to its JSON. Lives with the job. `job_store`."""
+        return f"{self.prefix}job:{job_id}:images"
+
+    def events(self, job_id: str) -> str:
+        """Stream: what happened to the job. Lives with the job. `job_store`."""
+        return f"{self.prefix}job:{job_id}:events"
+
+    def job_deliveries(self, job_id: str) -> str:
+        """List: ids of the job's deliveries, oldest first. Lives with the job. `delivery_store`."""
+        return f"{self.prefix}job:{job_id}:deliveries"
+
+    def jobs(self) -> str:
+        """Sorted set: job ids by time of creation. Trimmed by the sweep. `job_store`."""
+        return f"{self.prefix}jobs"
+
+    def open_jobs(self) -> str:
+        """Sorted set: ids of jobs that have not ended, by deadline. `job_store`."""
+        return f"{self.prefix}jobs:open"
+
+    def tenants(self) -> str:
+        """Set: every tenant that ever had a job, so that the sweep finds their indexes. `job_store`."""
+        return f"{self.prefix}tenants"
+
+    def tenant_jobs(self, tenant: str) -> str:
+        """Sorted set: a tenant's job ids by time of creation. Trimmed by the sweep. `job_store`."""
+        return f"{self.prefix}tenant:{tenant}:jobs"
+
+    def tenant_deliveries(self, tenant: str) -> str:
+        """Sorted set: a tenant's delivery ids by time of creation. Trimmed by the sweep. `delivery_store`."""
+        return f"{self.prefix}tenant:{tenant}:deliveries"
+
+    def blob(self, blob_id: str) -> str:
+        """String: bytes of a source or an artifact. 1 h while staged, then as long as its owner. `blobs`."""
+        return f"{self.prefix}blob:{blob_id}"
+
+    def delivery(self, delivery_id: str) -> str:
+        """Hash: an event on its way to a URL. 72 h from delivery, 7 days from giving up. `delivery_store`."""
+        return f"{self.prefix}delivery:{delivery_id}"
+
+    def due_deliveries(self) -> str:
+        """Sorted set: pending delivery ids by the time of their next attempt. `delivery_store`."""
+        return f"{self.prefix}deliveries:due"
+
+    def idempotency(self, tenant: str, key: str) -> str:
+        """String: JSON of job id and digest of the request that used the key. 24 h. `job_store`."""
+        return f"{self.prefix}idempotency:{tenant}:{key}"
+
+    def catalogue(self) -> str:
+        """Hash: steps and pipelines that workers announced, as JSON. For ever. `catalogue`."""
+        return f"{self.prefix}catalogue"
+
+    def worker(self, name: str) -> str:
+        """Hash: role, version and host of a live worker. 60 s, renewed. `liveness`."""
+        return f"{self.prefix}worker:{name}"
+
+    def workers(self) -> str:
+        """Sorted set: names of workers by when their last sign of life lapses. `liveness`."""
+        return f"{self.prefix}workers"
+
+    def sweep_lock(self) -> str:
+        """String: token of the process that sweeps. As long as one sweep may take. `sweep`."""
+        return f"{self.prefix}sweep:lock"
+
+    def secret(self, tenant: str) -> str:
+        """String: the number of the tenant's current webhook secret. For ever. `webhook_secrets`."""
+        return f"{self.prefix}secret:{tenant}"

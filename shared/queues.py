@@ -1,0 +1,106 @@
+"""The RQ queues, what may run on them, and how to enqueue inside a transaction of ours.
+
+Ids travel, never data: RQ is the carrier, our record is the truth. The tasks are named by path, so that the
+API needs no worker code.
+"""
+
+from typing import Any, cast
+
+from redis import Redis
+from redis.client import Pipeline
+from rq import Queue
+from rq.job import Job as RqJob
+from rq.serializers import JSONSerializer
+
+from shared.stages import Role, Stage
+
+TASKS = {
+    Role.FETCH: "worker_service.tasks.fetch",
+    Role.PROCESS: "worker_service.tasks.process",
+    Role.CAPTION: "worker_service.tasks.caption",
+    Role.DELIVER: "worker_service.tasks.deliver",
+}
+QUEUES = tuple(TASKS)
+GRACE = 15
+
+
+class ForbiddenTask(Exception):
+    """Somebody put a function on our queues that is not one of our tasks."""
+
+
+class SafeJob(RqJob):
+    """An RQ job that runs our tasks and nothing else.
+
+    With the JSON serializer alone, whoever can write to Redis could run any importable function.
+    """
+
+    @property
+    def func(self) -> Any:
+        if self.func_name not in TASKS.values() or self.instance is not None:
+            raise ForbiddenTask(f"{self.func_name!r} is not a task of this service")
+        return super().func
+
+    @property
+    def success_callback(self) -> None:
+        """None: ours have no callbacks, and others could name any function."""
+        return None
+
+    failure_callback = success_callback
+    stopped_callback = success_callback
+
+    def send_webhooks(self, *args: Any, **kwargs: Any) -> None:
+        """Send nothing: RQ would call any URL that stands in the queue."""
+
+
+class Queues:
+    """The four queues over one connection. `time_limit` is the seconds that a task may take."""
+
+    def __init__(self, redis: Redis, *, time_limit: int) -> None:
+        self._redis = redis
+        self._time_limit = time_limit
+        self._queues = {role: queue(role, redis) for role in QUEUES}
+
+    def enqueue_image(
+        self,
+        pipe: Pipeline,
+        stage: Stage,
+        *,
+        task_id: str,
+        job_id: str,
+        image_id: str,
+        at_front: bool = False,
+    ) -> None:
+        """Enqueue a stage of an image, as part of the transaction that `pipe` has begun with `multi()`."""
+        self._enqueue(pipe, Role(stage), task_id, [job_id, image_id, task_id], f"{stage} {job_id}", at_front)
+
+    def enqueue_delivery(self, pipe: Pipeline, *, task_id: str, delivery_id: str) -> None:
+        """Enqueue an attempt of a delivery, as part of the transaction that `pipe` began with `multi()`."""
+        self._enqueue(pipe, Role.DELIVER, task_id, [delivery_id, task_id], f"deliver {delivery_id}", False)
+
+    def position(self, role: Role, task_id: str) -> int | None:
+        """How many tasks are served before this one is done, itself included; None when it does not wait."""
+        index = cast(int | None, self._redis.lpos(self._queues[role].key, task_id))
+        return None if index is None else index + 1
+
+    def __getitem__(self, role: Role) -> Queue:
+        return self._queues[role]
+
+    def _enqueue(
+        self, pipe: Pipeline, role: Role, task_id: str, args: list[str], description: str, at_front: bool
+    ) -> None:
+        self._queues[role].enqueue_call(
+            TASKS[role],
+            args=args,
+            job_id=task_id,
+            description=description,
+            timeout=self._time_limit + GRACE,
+            result_ttl=0,
+            failure_ttl=24 * 3600,
+            at_front=at_front,
+            pipeline=pipe,
+        )
+
+
+def queue(role: Role, redis: Redis) -> Queue:
+    """One queue as RQ sees it, with our serializer and job class."""
+    return Queue(role, connection=redis, serializer=JSONSerializer, job_class=SafeJob)

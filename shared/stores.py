@@ -1,0 +1,76 @@
+"""What both services keep in Redis, put together once."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from redis import Redis
+
+from shared.blobs import Blobs
+from shared.catalogue import Catalogue
+from shared.connections import connect
+from shared.deliveries import Schedule
+from shared.delivery_store import DeliveryStore
+from shared.documents import Links
+from shared.event_log import EventLog
+from shared.job_index import JobIndex
+from shared.job_store import JobStore
+from shared.keys import Keys
+from shared.liveness import Liveness
+from shared.queues import Queues
+from shared.settings import Settings
+from shared.webhook_secrets import WebhookSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Every store over one Redis. `links` are those of the API's own answers."""
+
+    redis: Redis
+    keys: Keys
+    queues: Queues
+    blobs: Blobs
+    events: EventLog
+    jobs: JobStore
+    job_index: JobIndex
+    deliveries: DeliveryStore
+    catalogue: Catalogue
+    liveness: Liveness
+    secrets: WebhookSecrets
+    links: Links
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        redis = connect(settings.redis_url)
+        keys = Keys(settings.key_prefix)
+        queues = Queues(redis, time_limit=settings.time_limit)
+        blobs = Blobs(redis, keys)
+        events = EventLog(redis, keys)
+        deliveries = DeliveryStore(
+            redis,
+            keys,
+            queues=queues,
+            links=Links(settings.secret, settings.result_ttl, settings.public_url or ""),
+            schedule=Schedule(settings.webhook_schedule),
+        )
+        return cls(
+            redis=redis,
+            keys=keys,
+            queues=queues,
+            blobs=blobs,
+            events=events,
+            jobs=JobStore(
+                redis,
+                keys,
+                blobs=blobs,
+                events=events,
+                deliveries=deliveries,
+                queues=queues,
+                result_ttl=settings.result_ttl,
+            ),
+            job_index=JobIndex(redis, keys),
+            deliveries=deliveries,
+            catalogue=Catalogue(redis, keys),
+            liveness=Liveness(redis, keys),
+            secrets=WebhookSecrets(redis, keys, settings.secret),
+            links=Links(settings.secret, settings.result_ttl),
+        )
