@@ -1,0 +1,1 @@
+"""The workers: everything that decodes images or calls out."""

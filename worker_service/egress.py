@@ -1,0 +1,217 @@
+"""The door out: the only HTTP client, and the only way from here to anywhere but our own stores.
+
+Every exchange has a connection of its own to an address that was judged, an absolute deadline, and nothing
+from the environment: no proxies, netrc, cookies or decompression.
+"""
+
+import contextlib
+import http.client
+import io
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from urllib3 import HTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from shared.urls import Openings, Target, UrlRefused, parse
+from worker_service.dialler import Connect, Dialler, Endpoint
+from worker_service.reasons import EgressFailed, Reason
+from worker_service.resolver import Resolver
+from worker_service.watchdog import Guard, Watchdog
+
+READ_SECONDS = 10.0
+MAX_HEAD = 65536
+KEPT_BYTES = 4096
+# An answer counts from its headers on: its body is for the log, and gets no more than this.
+BODY_SECONDS = 2.0
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: header names in lower case, and the first bytes of the body as they travelled."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Egress:
+    """Calls URLs on the public internet and in `openings`, but never `closed`: our own (host, port) pairs.
+
+    One serves all threads of a process.
+    """
+
+    def __init__(
+        self,
+        openings: Openings,
+        closed: Iterable[Endpoint] = (),
+        *,
+        resolver: Resolver | None = None,
+        connect: Connect | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._openings = openings
+        self._dialler = Dialler(openings, closed, resolver=resolver, connect=connect)
+        self._tls = tls or ssl.create_default_context()
+        self._watchdog = Watchdog()
+
+    def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        deadline: float,
+        keep: int = KEPT_BYTES,
+        patience: float = BODY_SECONDS,
+    ) -> Answer:
+        """Send `body` and return whatever is answered, redirects included, or raise `EgressFailed`.
+
+        `deadline` is an instant of `time.monotonic()`. Once the headers are in, the body can't fail the
+        exchange: `keep` bytes of it are read for at most `patience` seconds, then the connection is cut.
+        """
+        with (
+            self._watchdog.guard(deadline) as guard,
+            self._exchange("POST", url, _sendable(headers), body, guard) as response,
+        ):
+            guard.tighten(time.monotonic() + patience)
+            return Answer(response.status, _lower(response), _beginning(response, keep))
+
+    @contextlib.contextmanager
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, guard: Guard
+    ) -> Iterator[HTTPResponse]:
+        target = self._judged(url)
+        with contextlib.closing(self._connection(target, guard)) as connection:
+            with _as_egress_failed(guard):
+                connection.connect()
+                response = _ask(connection, method, target, headers, body)
+            if guard.expired:
+                raise EgressFailed(Reason.TIMEOUT)
+            with contextlib.closing(response):
+                yield response
+
+    def _judged(self, url: str) -> Target:
+        try:
+            return parse(url, self._openings)
+        except UrlRefused as error:
+            raise EgressFailed(Reason.BLOCKED, error.detail) from error
+
+    def _connection(self, target: Target, guard: Guard) -> HTTPConnection:
+        def dial() -> socket.socket:
+            connection = self._dialler.dial(target, guard)
+            connection.settimeout(guard.left(READ_SECONDS))
+            return connection
+
+        if target.scheme == "http":
+            return _PinnedHTTP(target, dial)
+        return _PinnedHTTPS(target, dial, self._tls)
+
+
+class _WholeAnswer(http.client.HTTPResponse):
+    """Begins only when the head is whole: `http.client` takes one that was cut short for it."""
+
+    def begin(self) -> None:
+        self.fp = reader = _Reader(self.fp.detach())
+        super().begin()
+        reader.head_left = None
+
+
+class _Reader(io.BufferedReader):
+    """Refuses a head that ends too early or never, such as one of endless 100-continue answers."""
+
+    head_left: int | None = MAX_HEAD
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self.head_left is None:
+            return super().readline(size)
+        line = super().readline(self.head_left)
+        self.head_left -= len(line)
+        if not line and self.head_left:
+            raise http.client.RemoteDisconnected("The connection ended within the head.")
+        if not line.endswith(b"\n"):
+            raise http.client.HTTPException("The head is cut short or too long.")
+        return line
+
+
+class _PinnedHTTP(HTTPConnection):
+    """Dials what was judged, whatever the name resolves to by now."""
+
+    response_class = _WholeAnswer
+
+    def __init__(self, target: Target, dial: Callable[[], socket.socket]) -> None:
+        super().__init__(target.host, target.port, timeout=READ_SECONDS)
+        self._new_conn = dial  # type: ignore[method-assign]
+
+
+class _PinnedHTTPS(HTTPSConnection):
+    """The same; the name stays in SNI and is what the certificate must hold."""
+
+    response_class = _WholeAnswer
+
+    def __init__(self, target: Target, dial: Callable[[], socket.socket], tls: ssl.SSLContext) -> None:
+        super().__init__(target.host, target.port, timeout=READ_SECONDS, ssl_context=tls)
+        self._new_conn = dial  # type: ignore[method-assign]
+
+
+def _ask(
+    connection: HTTPConnection, method: str, target: Target, headers: Mapping[str, str], body: bytes | None
+) -> HTTPResponse:
+    # A server may answer and close before it has read all of the body.
+    with contextlib.suppress(BrokenPipeError):
+        connection.request(
+            method,
+            target.path_and_query,
+            body=body,
+            headers={**headers, "host": target.host_header},
+            preload_content=False,
+            decode_content=False,
+        )
+    return connection.getresponse()
+
+
+@contextlib.contextmanager
+def _as_egress_failed(guard: Guard) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException, HTTPError) as error:
+        raise EgressFailed(Reason.TIMEOUT if guard.expired else _reason(error)) from error
+
+
+def _reason(error: Exception) -> Reason:
+    match error:
+        case TimeoutError():
+            return Reason.TIMEOUT
+        case ssl.SSLError():
+            return Reason.TLS
+        case OSError():
+            return Reason.UNREACHABLE
+        case _:
+            return Reason.INVALID_ANSWER
+
+
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    if any(_CONTROL.search(name) or _CONTROL.search(value) for name, value in headers.items()):
+        raise ValueError("A header must not hold control characters.")
+    given = {name.lower(): value for name, value in headers.items()}
+    return {"user-agent": "Darkroom", **given, "accept-encoding": "identity", "connection": "close"}
+
+
+def _lower(response: HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.itermerged()}
+
+
+def _beginning(response: HTTPResponse, keep: int) -> bytes:
+    """The first bytes of the body, or fewer: as many as came before it broke, dripped or ended."""
+    kept = bytearray()
+    with contextlib.suppress(OSError, http.client.HTTPException, HTTPError):
+        while len(kept) < keep and (piece := response.read1(keep - len(kept), decode_content=False)):
+            kept += piece
+    return bytes(kept)

@@ -1,0 +1,148 @@
+"""The steps that this worker can do, and the pipelines made of them.
+
+Steps come with the service, from installed packages (entry points in `darkroom.steps`) and from a folder. One
+that can't be loaded, or a name given twice, ends the start, because a fleet that lacks a step would fail its
+jobs one by one.
+"""
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.catalogue import PipelineOffer, StepOffer
+from shared.settings import ConfigurationError
+from shared.stages import Stage
+from worker_service.steps import Step
+from worker_service.steps.contours import Contours
+from worker_service.steps.convert import Convert
+from worker_service.steps.metadata import Metadata
+from worker_service.steps.thumbnails import Thumbnails
+
+STEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+ENTRY_POINTS = "darkroom.steps"
+BUILT_IN: tuple[type[Step[Any]], ...] = (Metadata, Thumbnails, Convert, Contours)
+
+
+def _pipeline(name: str, description: str, *steps: str) -> PipelineOffer:
+    calls = tuple({"step": step, "params": {}} for step in steps or (name,))
+    return PipelineOffer(name=name, description=description, steps=calls)
+
+
+PIPELINES = (
+    _pipeline(
+        "analyze", "What there is to know about the picture, and small copies.", "metadata", "thumbnails"
+    ),
+    _pipeline("metadata", "What there is to know about the picture."),
+    _pipeline("thumbnails", "Smaller copies."),
+    _pipeline("convert", "The picture in another format."),
+    _pipeline("contours", "The outlines of what stands out."),
+)
+
+
+def load(steps_dir: str | None) -> dict[str, Step[Any]]:
+    """Every step by name, or `ConfigurationError` that says which file or package is at fault, and why."""
+    steps: dict[str, Step[Any]] = {}
+    origins: dict[str, str] = {}
+    for kind, origin in _offered(steps_dir):
+        step = _made(kind, origin)
+        if step.name in steps:
+            raise ConfigurationError(f"{origin}: the step {step.name!r} is already in {origins[step.name]}")
+        steps[step.name], origins[step.name] = step, origin
+    return steps
+
+
+def announcement(step: Step[Any]) -> StepOffer:
+    """The step as the catalogue has it. Params that its schema doesn't name are refused."""
+    return StepOffer(
+        name=step.name,
+        description=step.description(),
+        stage=Stage(step.stage),
+        version=step.version,
+        cacheable=step.cacheable,
+        params={**step.params.model_json_schema(), "additionalProperties": False},
+    )
+
+
+def _offered(steps_dir: str | None) -> Iterator[tuple[type[Step[Any]], str]]:
+    for kind in BUILT_IN:
+        yield kind, "the service itself"
+    for entry_point in sorted(entry_points(group=ENTRY_POINTS), key=lambda each: each.name):
+        yield _of_package(entry_point)
+    for path in _files(steps_dir):
+        yield from ((kind, str(path)) for kind in _in_file(path))
+
+
+def _made(kind: type[Step[Any]], origin: str) -> Step[Any]:
+    """A step that is what it must be: found out now, not by its first job."""
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str) or not STEP_NAME.fullmatch(name):
+        raise ConfigurationError(f"{origin}: {kind.__name__}.name is {name!r}, not {STEP_NAME.pattern}")
+    params = getattr(kind, "params", None)
+    if not (inspect.isclass(params) and issubclass(params, BaseModel)):
+        raise ConfigurationError(f"{origin}: {kind.__name__}.params is {params!r}, not a pydantic model")
+    if kind.stage not in list(Stage):
+        raise ConfigurationError(f"{origin}: {kind.__name__}.stage is {kind.stage!r}, not {', '.join(Stage)}")
+    try:
+        step = kind()
+        announcement(step)
+    except Exception as error:
+        raise ConfigurationError(f"{origin}: {kind.__name__} can't be used: {_told(error)}") from error
+    return step
+
+
+def _of_package(entry_point: EntryPoint) -> tuple[type[Step[Any]], str]:
+    origin = f"the entry point {entry_point.name} = {entry_point.value}"
+    try:
+        kind = entry_point.load()
+    except Exception as error:
+        raise ConfigurationError(f"{origin}: it can't be loaded: {_told(error)}") from error
+    if not (inspect.isclass(kind) and issubclass(kind, Step)):
+        raise ConfigurationError(f"{origin}: it is not a subclass of Step")
+    return kind, origin
+
+
+def _files(steps_dir: str | None) -> Iterable[Path]:
+    """The modules of the folder; a leading underscore makes one private to its neighbours."""
+    found = sorted(Path(steps_dir).glob("*.py")) if steps_dir else []
+    return [path for path in found if not path.name.startswith("_")]
+
+
+def _in_file(path: Path) -> list[type[Step[Any]]]:
+    try:
+        module = _imported(path)
+    except Exception as error:
+        raise ConfigurationError(f"{path}: it can't be loaded: {_told(error)}") from error
+    kinds = [kind for kind in vars(module).values() if _is_step_of(kind, module)]
+    if not kinds:
+        raise ConfigurationError(f"{path}: it has no subclass of Step")
+    return kinds
+
+
+def _imported(path: Path) -> ModuleType:
+    name = f"darkroom_steps_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Pydantic looks the names in annotations up in the module's entry there.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_step_of(kind: Any, module: ModuleType) -> bool:
+    if not (inspect.isclass(kind) and issubclass(kind, Step)):
+        return False
+    return kind.__module__ == module.__name__ and "name" in vars(kind)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,60 @@
+"""What each role is made of, put together once a process.
+
+A role imports only what it needs: what has a way out of the network holds no decoder, and the other way
+round.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from shared.stores import Stores
+from worker_service.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from worker_service.runner import Runner
+    from worker_service.steps import Step
+    from worker_service.sweep import Sweep
+    from worker_service.webhooks import Courier
+
+
+def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[Any]]") -> "Runner":
+    from worker_service import decode
+    from worker_service.composition import Composition
+    from worker_service.runner import Runner
+
+    limits = decode.Limits(
+        max_bytes=settings.max_upload_bytes,
+        max_pixels=settings.max_pixels,
+        max_side=settings.max_side,
+        max_scans=settings.max_scans,
+    )
+    return Runner(
+        job_store=stores.jobs,
+        composition=Composition(blobs=stores.blobs, steps=steps, limits=limits),
+        result_ttl=settings.result_ttl,
+        crash_attempts=settings.crash_attempts,
+    )
+
+
+def courier(settings: WorkerSettings, stores: Stores) -> "Courier":
+    from shared.urls import Openings
+    from worker_service.egress import Egress
+    from worker_service.endpoints import closed_endpoints
+    from worker_service.webhooks import Courier
+
+    egress = Egress(Openings.of(settings.egress_allow), closed_endpoints(settings))
+    return Courier(
+        deliveries=stores.deliveries, secrets=stores.secrets, egress=egress, timeout=settings.webhook_timeout
+    )
+
+
+def sweep(settings: WorkerSettings, stores: Stores) -> "Sweep":
+    from worker_service.sweep import Sweep
+
+    return Sweep(
+        stores.redis,
+        stores.keys,
+        job_index=stores.job_index,
+        deliveries=stores.deliveries,
+        result_ttl=settings.result_ttl,
+    )

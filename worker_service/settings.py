@@ -1,0 +1,30 @@
+"""What the workers read from the environment."""
+
+import os
+from dataclasses import dataclass
+
+from shared import settings
+from shared.settings import setting, whole
+
+
+def folder(text: str) -> str:
+    if not os.path.isdir(text):  # noqa: PTH112 (a text in, a text out)
+        raise ValueError(f"{text!r} is not a folder")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings(settings.Settings):
+    """The settings of every role."""
+
+    port: int = setting("PORT", whole(1, 65_535), 8000)
+    process_workers: int = setting("DARKROOM_PROCESS_WORKERS", whole(1, 1024), os.cpu_count() or 1)
+    max_pixels: int = setting("DARKROOM_MAX_PIXELS", whole(1), 50_000_000)
+    max_side: int = setting("DARKROOM_MAX_SIDE", whole(1), 16_384)
+    max_scans: int = setting("DARKROOM_MAX_SCANS", whole(1), 100)
+    cpu_limit: int = setting("DARKROOM_CPU_LIMIT", whole(1), 45)
+    memory_limit: int = setting("DARKROOM_MEMORY_LIMIT", whole(64 * 1024 * 1024), 1_610_612_736)
+    crash_attempts: int = setting("DARKROOM_CRASH_ATTEMPTS", whole(1), 2)
+    sweep_interval: int = setting("DARKROOM_SWEEP", whole(1), 5)
+    steps_dir: str | None = setting("DARKROOM_STEPS_DIR", folder, None)
+    webhook_timeout: int = setting("DARKROOM_WEBHOOK_TIMEOUT", whole(1, 300), 15)
