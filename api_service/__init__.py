@@ -1,0 +1,1 @@
+"""The HTTP service: takes jobs in and hands results out; never decodes an image."""

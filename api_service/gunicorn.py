@@ -1,0 +1,23 @@
+"""How gunicorn runs the API: `gunicorn -c api_service/gunicorn.py 'api_service.app:create_app()'`.
+
+Long polls hold a request for up to a minute and slow clients take their time to upload, so a request is a
+greenlet: either costs memory, never a process.
+"""
+
+from pathlib import Path
+
+from api_service.settings import ApiSettings
+
+_settings = ApiSettings.from_env()
+
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.api_workers
+worker_class = "gevent"
+worker_connections = 2000
+keepalive = 75
+graceful_timeout = 70
+timeout = 120
+# A heartbeat file on a disk can block; containers have a read-only one anyway.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (gunicorn makes the name)
+accesslog = None
+loglevel = "warning"

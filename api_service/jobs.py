@@ -1,0 +1,136 @@
+"""Jobs over HTTP: submit, read, wait, list, cancel, delete, and what happened."""
+
+import re
+import time
+from typing import Any
+
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+
+from api_service import intake, openapi
+from api_service.schemas import MAX_WAIT, JobPath, JobsQuery, WaitQuery
+from api_service.services import TENANT, services
+from shared import jobs
+from shared.documents import Document, event_document, job_document
+from shared.event_log import BEGINNING
+from shared.job_store import Snapshot
+from shared.jobs import Job, Move, State
+from shared.pages import Place
+from shared.stages import Role
+
+bp = APIBlueprint("jobs", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="Jobs")])
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:$|[,;])")
+
+
+@bp.post("", responses=openapi.answers(openapi.JOB, 200, 202), openapi_extensions=openapi.SUBMISSION)
+def submit() -> Response:
+    """Submit one or more images.
+
+    Multipart, JSON, or the raw bytes of an image with the other fields as query parameters.
+    """
+    submission, wrong = intake.read(request, TENANT)
+    acceptance = services().submissions.submit(submission, wrong)
+    waited = 0 if acceptance.replayed else _preferred_wait()
+    snapshot = _waited(acceptance.job_id, waited)
+    status = 200 if acceptance.replayed or (waited and snapshot.job.status.is_final) else 202
+    response = _answer(_document(snapshot), status)
+    response.headers["Location"] = f"/v1/jobs/{acceptance.job_id}"
+    if acceptance.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    if waited:
+        response.headers["Preference-Applied"] = f"wait={waited}"
+    return response
+
+
+@bp.get("/<job_id>", responses=openapi.answers(openapi.JOB, 200))
+def show(path: JobPath, query: WaitQuery) -> Response:
+    """Read a job, or wait for its end with `?wait=`."""
+    return _answer(_document(_waited(path.job_id, query.wait or 0)))
+
+
+@bp.get("", responses=openapi.answers(openapi.JOBS, 200))
+def index(query: JobsQuery) -> Response:
+    """List jobs, newest first."""
+
+    def wanted(job: Job) -> bool:
+        return query.status in (None, job.status) and query.pipeline in (None, job.pipeline)
+
+    after = Place.parse(query.cursor) if query.cursor else None
+    stores = services().stores
+    page = stores.job_index.page(TENANT, limit=query.limit, after=after, wanted=wanted)
+    documents = [job_document(job, stores.links) for job in page.records]
+    return _answer({"jobs": documents, "next_cursor": str(page.next) if page.next else None})
+
+
+@bp.get("/<job_id>/events", responses=openapi.answers(openapi.EVENTS, 200))
+def events(path: JobPath) -> Response:
+    """Read what has happened to a job so far."""
+    stores = services().stores
+    snapshot = stores.jobs.get(path.job_id, tenant=TENANT)
+    images = {image.id: image for image in snapshot.images}
+    entries = stores.events.read(path.job_id, after=BEGINNING)
+    response = _answer(
+        {"events": [event_document(each, snapshot.job, images, stores.links) for each in entries]}
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@bp.post("/<job_id>/cancel", responses=openapi.answers(openapi.JOB, 200, problems=(404, 409)))
+def cancel(path: JobPath) -> Response:
+    """Cancel what has not ended: a queued image never starts, a running one is stopped."""
+    store = services().stores.jobs
+    store.get(path.job_id, tenant=TENANT)
+
+    def decide(snapshot: Snapshot) -> Move:
+        ttl = services().settings.result_ttl
+        return jobs.canceled(snapshot.job, snapshot.images, now=time.time(), ttl=ttl)
+
+    store.move(path.job_id, decide)
+    return _answer(_document(store.get(path.job_id, tenant=TENANT)))
+
+
+@bp.delete("/<job_id>", responses=openapi.answers(None, 204))
+def delete(path: JobPath) -> Response:
+    """Forget a job with everything that belongs to it; nobody is told."""
+    store = services().stores.jobs
+    store.get(path.job_id, tenant=TENANT)
+    store.forget(path.job_id)
+    return Response(status=204)
+
+
+def _waited(job_id: str, seconds: float) -> Snapshot:
+    """The job at its end, or as it is when the time is up."""
+    stores = services().stores
+    until = time.monotonic() + min(seconds, MAX_WAIT)
+    while True:
+        seen = stores.events.last_id(job_id)
+        snapshot = stores.jobs.get(job_id, tenant=TENANT)
+        if snapshot.job.status.is_final or time.monotonic() >= until:
+            return snapshot
+        stores.events.follow(job_id, after=seen, until=until)
+
+
+def _preferred_wait() -> int:
+    """Seconds from `Prefer: wait=N` (RFC 7240); what it doesn't say, or says wrongly, is no wait."""
+    found = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(int(found[1]), MAX_WAIT) if found else 0
+
+
+def _document(snapshot: Snapshot) -> Document:
+    return job_document(
+        snapshot.job, services().stores.links, images=snapshot.images, position=_position(snapshot)
+    )
+
+
+def _position(snapshot: Snapshot) -> int | None:
+    """The place in its queue of the job's first image that waits."""
+    waiting = next((image for image in snapshot.images if image.status is State.QUEUED), None)
+    if waiting is None:
+        return None
+    return services().stores.queues.position(Role(waiting.stage), waiting.task_id)
+
+
+def _answer(document: Any, status: int = 200) -> Response:
+    return openapi.json_response(document, status)

@@ -1,0 +1,136 @@
+"""The OpenAPI 3.1 document: what the views declare, completed by what flask-openapi3 can't say."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import Info, OpenAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api_service import document_schemas as documents
+from api_service.problems import MEDIA_TYPE
+from api_service.schemas import JsonSubmission, PlanBody, TermsBody
+from shared.events import CALLBACK_EVENTS
+from shared.records import compact
+from shared.version import VERSION
+
+Answers = dict[str | int, Any]
+
+JOB = documents.JobDocument
+JOBS = documents.JobList
+EVENTS = documents.EventList
+DELIVERY = documents.DeliveryDocument
+DELIVERIES = documents.DeliveryList
+SECRET = documents.SecretDocument
+STEPS = documents.StepList
+PIPELINES = documents.PipelineList
+LIVE = documents.Live
+READY = documents.Ready
+INFO = documents.Info
+
+_SHOWN: tuple[type[BaseModel], ...] = (
+    JOB, JOBS, EVENTS, DELIVERY, DELIVERIES, SECRET, STEPS, PIPELINES, LIVE, READY, INFO,
+    documents.Problem, documents.WebhookBody, JsonSubmission, PlanBody, TermsBody,
+)  # fmt: skip
+
+
+def json_response(document: Any, status: int = 200) -> Response:
+    """An answer in JSON."""
+    return Response(compact(document), status=status, mimetype="application/json")
+
+
+def answers(model: type[BaseModel] | None, *statuses: int, problems: Iterable[int] = ()) -> Answers:
+    """The `responses` of a view: `model` with each of the statuses, and problem documents for all else."""
+    content = {"application/json": {"schema": reference(model)}} if model else {}
+    told: Answers = {status: {"description": _phrase(status), "content": content} for status in statuses}
+    return {**told, **{status: _problem(status) for status in problems}, "default": _problem(None)}
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def build(import_name: str) -> OpenAPI:
+    """A Flask app that collects what its views declare. Its own pages are ours to serve."""
+    info = Info(
+        title="Darkroom",
+        version=VERSION,
+        description="Hand in a picture and the name of a pipeline, and be called back with the results.",
+    )
+    return OpenAPI(import_name, info=info, doc_ui=False, static_folder=None)
+
+
+def specification(app: OpenAPI) -> Mapping[str, Any]:
+    """The whole document."""
+    app.generate_spec_json()  # type: ignore[no-untyped-call]
+    spec: dict[str, Any] = app.spec_json
+    spec["components"]["schemas"] = _schemas()
+    spec["webhooks"] = {str(event): _webhook(event) for event in CALLBACK_EVENTS}
+    for path in spec["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    return spec
+
+
+def _schemas() -> dict[str, Any]:
+    modes = [(model, "serialization") for model in _SHOWN]
+    _, shown = models_json_schema(modes, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas: dict[str, Any] = shown["$defs"]
+    return schemas
+
+
+def _problem(status: int | None) -> dict[str, Any]:
+    described = _phrase(status) if status else "A problem document says what is wrong."
+    return {"description": described, "content": {MEDIA_TYPE: {"schema": reference(documents.Problem)}}}
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase
+
+
+def _webhook(event: str) -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": f"Posted to the callback URL on {event}",
+            "requestBody": {"content": {"application/json": {"schema": reference(documents.WebhookBody)}}},
+            "responses": {"2XX": {"description": "Delivered."}, "default": {"description": "Tried again."}},
+        }
+    }
+
+
+BYTES: Answers = {
+    200: {
+        "description": "The bytes.",
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    206: {"description": "The range asked for.", "content": {"*/*": {"schema": {"type": "string"}}}},
+    304: {"description": "The bytes have not changed."},
+    "default": _problem(None),
+}
+
+_TEXTS = ("pipeline", "callback_url", "callback_events", "steps", "params", "metadata")
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "additionalProperties": False,
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        **{name: {"type": "string"} for name in _TEXTS},
+        "priority": {"type": "string", "enum": ["high", "normal"]},
+        "timeout": {"type": "integer", "minimum": 1},
+        "cache": {"type": "boolean"},
+    },
+}
+
+SUBMISSION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _FORM},
+            "application/json": {"schema": reference(JsonSubmission)},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}

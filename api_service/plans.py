@@ -1,0 +1,106 @@
+"""From what a caller names to the steps that will run: checked against what workers have announced."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from api_service.problems import pointer
+from shared.catalogue import Offers, StepOffer
+from shared.errors import Code, FieldError, Refused
+from shared.jobs import StepCall
+
+Params = Mapping[str, Any]
+
+
+def planned(
+    pipeline: str | None,
+    steps: Sequence[Mapping[str, Any]] | None,
+    overrides: Mapping[str, Params],
+    offers: Offers,
+) -> tuple[list[StepCall], list[FieldError]]:
+    """The calls to make, and what is wrong with what was asked.
+
+    Raises `Refused` with `unavailable` if no worker has ever announced anything.
+    """
+    if not offers.steps:
+        raise Refused(Code.UNAVAILABLE, "No worker has announced its steps yet.", retry_after=5)
+    if steps is not None:
+        return _composed(steps, overrides, offers)
+    return _preset(pipeline, overrides, offers)
+
+
+def _preset(
+    pipeline: str | None, overrides: Mapping[str, Params], offers: Offers
+) -> tuple[list[StepCall], list[FieldError]]:
+    preset = offers.pipelines.get(pipeline or "")
+    if preset is None:
+        return [], [FieldError("/pipeline", _unknown(pipeline, offers.pipelines))]
+    calls, wrong = [], _strangers(overrides, [each["step"] for each in preset.steps])
+    for each in preset.steps:
+        name, params = each["step"], {**each["params"], **overrides.get(each["step"], {})}
+        calls.append(_call(offers.steps[name], params))
+        wrong += _wrong_params(offers.steps[name], params, pointer("/params", name))
+    return calls, wrong
+
+
+def _composed(
+    steps: Sequence[Mapping[str, Any]], overrides: Mapping[str, Params], offers: Offers
+) -> tuple[list[StepCall], list[FieldError]]:
+    calls: list[StepCall] = []
+    wrong = _strangers(overrides, [each["step"] for each in steps])
+    for index, each in enumerate(steps):
+        where, name = f"/steps/{index}", each["step"]
+        if name not in offers.steps:
+            wrong.append(FieldError(f"{where}/step", _unknown(name, offers.steps)))
+            continue
+        if name in (call.step for call in calls):
+            wrong.append(FieldError(f"{where}/step", f"{name!r} is there already; a job runs a step once."))
+        given, override = each.get("params", {}), overrides.get(name, {})
+        calls.append(_call(offers.steps[name], {**given, **override}))
+        wrong += _wrong_params(offers.steps[name], given, f"{where}/params")
+        wrong += _wrong_params(offers.steps[name], override, pointer("/params", name))
+    return calls, wrong
+
+
+def _call(offer: StepOffer, params: Params) -> StepCall:
+    return StepCall(step=offer.name, stage=offer.stage, params=params, version=offer.version)
+
+
+def _strangers(overrides: Iterable[str], steps: Sequence[str]) -> list[FieldError]:
+    return [
+        FieldError(pointer("/params", name), f"No such step in this job; its steps are {', '.join(steps)}.")
+        for name in overrides
+        if name not in steps
+    ]
+
+
+def _wrong_params(offer: StepOffer, params: Params, prefix: str) -> list[FieldError]:
+    found = Draft202012Validator(dict(offer.params)).iter_errors(dict(params))
+    return [wrong for error in found for wrong in _explained(error, prefix)]
+
+
+def _explained(error: ValidationError, prefix: str) -> list[FieldError]:
+    if error.validator in ("anyOf", "oneOf") and error.context:
+        error = best_match(error.context) or error
+    where = pointer(prefix, *error.absolute_path)
+    if (
+        error.validator == "additionalProperties"
+        and isinstance(error.schema, dict)
+        and isinstance(error.instance, dict)
+    ):
+        known = error.schema.get("properties", {})
+        return [
+            FieldError(pointer(where, name), _unknown(name, known))
+            for name in error.instance
+            if name not in known
+        ]
+    if error.validator == "required" and isinstance(error.instance, dict) and isinstance(error.schema, dict):
+        missing = [name for name in error.schema["required"] if name not in error.instance]
+        return [FieldError(pointer(where, name), "Field required") for name in missing]
+    return [FieldError(where, error.message)]
+
+
+def _unknown(name: str | None, known: Iterable[str]) -> str:
+    return f"{name!r} is not on offer; there are {', '.join(sorted(known))}."

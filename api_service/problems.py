@@ -1,0 +1,109 @@
+"""Every error response: RFC 9457 problem documents, never HTML and never a traceback."""
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, request
+from pydantic import ValidationError
+from redis.exceptions import OutOfMemoryError, RedisError
+from werkzeug.exceptions import HTTPException
+
+from shared.errors import Code, FieldError, Refused, ServiceError
+from shared.records import compact
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = 2
+
+_BY_STATUS = {
+    400: Code.MALFORMED,
+    401: Code.UNAUTHORIZED,
+    403: Code.FORBIDDEN,
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    413: Code.INPUT_TOO_LARGE,
+    415: Code.UNSUPPORTED_FORMAT,
+    422: Code.INVALID,
+    429: Code.RATE_LIMITED,
+    503: Code.UNAVAILABLE,
+}
+
+
+def register(app: Flask) -> None:
+    """Have the app answer every error with a problem document."""
+    app.register_error_handler(ServiceError, _refused)
+    app.register_error_handler(ValidationError, _invalid)
+    app.register_error_handler(RedisError, _unavailable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
+    """What pydantic found, at JSON pointers below `prefix`."""
+    return [
+        FieldError(pointer(prefix, *each["loc"]), _readable(each["msg"]))
+        for each in error.errors(include_url=False)
+    ]
+
+
+def pointer(prefix: str, *parts: object) -> str:
+    """A JSON pointer, its parts escaped (RFC 6901)."""
+    return prefix + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def problem(
+    code: Code, detail: str, *, status: int | None = None, errors: tuple[FieldError, ...] = ()
+) -> Response:
+    """A problem document for this request."""
+    document: dict[str, Any] = {
+        "type": f"{request.root_url}docs/errors#{code}"
+        if errors or code is not Code.NOT_FOUND
+        else "about:blank",
+        "title": code.summary,
+        "status": status or code.status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        document["errors"] = [{"pointer": each.pointer, "detail": each.detail} for each in errors]
+    return Response(compact(document), status=document["status"], mimetype=MEDIA_TYPE)
+
+
+def _refused(error: ServiceError) -> Response:
+    errors = error.errors if isinstance(error, Refused) else ()
+    response = problem(error.code, error.detail, errors=errors)
+    seconds = error.retry_after if isinstance(error, Refused) else None
+    if response.status_code in (429, 503):
+        response.headers["Retry-After"] = str(seconds or RETRY_AFTER)
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _invalid(error: ValidationError) -> Response:
+    return _refused(Refused.because(field_errors(error)))
+
+
+def _unavailable(error: RedisError) -> Response:
+    log.warning("Redis can't be used: %s", error)
+    code = Code.STORAGE_FULL if isinstance(error, OutOfMemoryError) else Code.UNAVAILABLE
+    return _refused(Refused(code, code.summary + "."))
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = problem(_BY_STATUS.get(status, Code.INTERNAL), error.description or error.name, status=status)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("the request could not be answered", exc_info=error)
+    return problem(Code.INTERNAL, "Something went wrong on our side.")
+
+
+def _readable(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,40 @@
+"""What the views use, put together once a process."""
+
+from dataclasses import dataclass
+from typing import Self, cast
+
+from flask import current_app
+
+from api_service.settings import ApiSettings
+from api_service.submissions import Submissions
+from shared.stores import Stores
+from shared.urls import Openings
+
+EXTENSION = "darkroom"
+# Until keys are configured, everything belongs to one tenant.
+TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The API's settings, stores and the one path by which jobs come in."""
+
+    settings: ApiSettings
+    stores: Stores
+    submissions: Submissions
+
+    @classmethod
+    def build(cls, settings: ApiSettings) -> Self:
+        stores = Stores.open(settings)
+        submissions = Submissions(
+            stores,
+            openings=Openings.of(settings.egress_allow),
+            max_images=settings.max_images,
+            max_upload_bytes=settings.max_upload_bytes,
+        )
+        return cls(settings, stores, submissions)
+
+
+def services() -> Services:
+    """Those of the app that serves this request."""
+    return cast(Services, current_app.extensions[EXTENSION])

@@ -1,0 +1,18 @@
+"""What the API reads from the environment."""
+
+from dataclasses import dataclass
+
+from shared import settings
+from shared.settings import setting, whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings(settings.Settings):
+    """The settings of the HTTP service."""
+
+    port: int = setting("PORT", whole(1, 65_535), 8000)
+    api_workers: int = setting("DARKROOM_API_WORKERS", whole(1, 1024), 2)
+    max_body_bytes: int = setting("DARKROOM_MAX_BODY_BYTES", whole(1), 104_857_600)
+    max_images: int = setting("DARKROOM_MAX_IMAGES", whole(1, 1000), 100)
+    max_pixels: int = setting("DARKROOM_MAX_PIXELS", whole(1), 50_000_000)
+    max_side: int = setting("DARKROOM_MAX_SIDE", whole(1), 16_384)

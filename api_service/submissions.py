@@ -1,0 +1,187 @@
+"""The one path by which jobs come in, whichever way they were asked for."""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.formats import sniff
+
+from api_service.plans import planned
+from shared.documents import Document
+from shared.errors import Code, FieldError, Refused
+from shared.events import DEFAULT_CALLBACK_EVENTS, EventType
+from shared.job_store import Acceptance, IdempotencyKey
+from shared.jobs import Image, Job, StepCall, fresh_id
+from shared.records import compact
+from shared.stages import Stage
+from shared.stores import Stores
+from shared.urls import Openings, UrlRefused, parse
+
+MAX_METADATA = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An image as it came in. `pointer` says where in the request, for what may be wrong with it."""
+
+    id: str | None
+    name: str | None
+    data: bytes
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a caller asks for. Either a pipeline or steps, with params that override theirs."""
+
+    tenant: str
+    uploads: Sequence[Upload]
+    pipeline: str | None = None
+    steps: Sequence[Mapping[str, Any]] | None = None
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    callback_url: str | None = None
+    callback_events: Sequence[EventType] = DEFAULT_CALLBACK_EVENTS
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    priority: str = "normal"
+    timeout: int = 86_400
+    cache: bool = True
+    idempotency_key: str | None = None
+
+
+class Submissions:
+    """Judges submissions and turns the good ones into jobs."""
+
+    def __init__(self, stores: Stores, *, openings: Openings, max_images: int, max_upload_bytes: int) -> None:
+        self._stores = stores
+        self._openings = openings
+        self._max_images = max_images
+        self._max_upload_bytes = max_upload_bytes
+
+    def submit(self, submission: Submission, problems: Sequence[FieldError] = ()) -> Acceptance:
+        """Accept a job, or raise `Refused` with all that is wrong, the `problems` found while reading included."""
+        if len(submission.uploads) > self._max_images:
+            raise Refused(Code.INPUT_TOO_LARGE, f"A job takes at most {self._max_images} images.")
+        calls, wrong = planned(
+            submission.pipeline, submission.steps, submission.params, self._stores.catalogue.read()
+        )
+        wrong = [*problems, *wrong, *self._wrong(submission)]
+        if wrong:
+            raise Refused.because(wrong)
+        return self._accepted(submission, calls)
+
+    def _wrong(self, submission: Submission) -> list[FieldError]:
+        wrong = [found for upload in submission.uploads if (found := self._wrong_with(upload))]
+        wrong += _repeated_ids(submission.uploads)
+        if len(compact(dict(submission.metadata)).encode()) > MAX_METADATA:
+            wrong.append(FieldError("/metadata", f"It may have at most {MAX_METADATA} bytes as JSON."))
+        if submission.callback_url is not None:
+            wrong += self._wrong_callback(submission.callback_url)
+        return wrong
+
+    def _wrong_with(self, upload: Upload) -> FieldError | None:
+        if not upload.data:
+            return FieldError(upload.pointer, "The image has no bytes.", Code.INPUT_EMPTY)
+        if len(upload.data) > self._max_upload_bytes:
+            most = (
+                f"An image may have at most {self._max_upload_bytes} bytes; this one has {len(upload.data)}."
+            )
+            return FieldError(upload.pointer, most, Code.INPUT_TOO_LARGE)
+        if sniff(upload.data) is None:
+            return FieldError(upload.pointer, Code.UNSUPPORTED_FORMAT.help, Code.UNSUPPORTED_FORMAT)
+        return None
+
+    def _wrong_callback(self, url: str) -> list[FieldError]:
+        try:
+            parse(url, self._openings)
+        except UrlRefused as error:
+            return [FieldError("/callback_url", error.detail, error.code)]
+        return []
+
+    def _accepted(self, submission: Submission, calls: Sequence[StepCall]) -> Acceptance:
+        key = _idempotency(submission)
+        if key is not None and (earlier := self._stores.jobs.replayed(submission.tenant, key)):
+            return earlier
+        blobs = self._stores.blobs.stage([upload.data for upload in submission.uploads])
+        try:
+            acceptance = self._stores.jobs.accept(*_records(submission, calls, blobs), key)
+        except Refused:
+            # Any other failure may have come after the job was accepted; then the blobs are its own.
+            self._stores.blobs.drop(blobs)
+            raise
+        if acceptance.replayed:
+            self._stores.blobs.drop(blobs)
+        return acceptance
+
+
+def _repeated_ids(uploads: Sequence[Upload]) -> list[FieldError]:
+    seen: set[str] = set()
+    wrong = []
+    for number, upload in enumerate(uploads, start=1):
+        image_id = upload.id or str(number)
+        if image_id in seen:
+            wrong.append(
+                FieldError(f"{upload.pointer}/id", f"{image_id!r} is already the id of another image.")
+            )
+        seen.add(image_id)
+    return wrong
+
+
+def _records(
+    submission: Submission, calls: Sequence[StepCall], blobs: Sequence[str]
+) -> tuple[Job, list[Image]]:
+    now = time.time()
+    job = Job(
+        id=fresh_id(),
+        tenant=submission.tenant,
+        pipeline=submission.pipeline,
+        steps=tuple(calls),
+        total=len(submission.uploads),
+        metadata=submission.metadata,
+        priority=submission.priority,
+        cache=submission.cache,
+        callback_url=submission.callback_url,
+        callback_events=tuple(submission.callback_events) if submission.callback_url else (),
+        created_at=now,
+        deadline=now + submission.timeout,
+    )
+    images = [
+        Image(
+            id=upload.id or str(position + 1),
+            position=position,
+            name=upload.name,
+            source=blob,
+            stage=Stage.PROCESS,
+            task_id=fresh_id(),
+        )
+        for position, (upload, blob) in enumerate(zip(submission.uploads, blobs, strict=True))
+    ]
+    return job, images
+
+
+def _idempotency(submission: Submission) -> IdempotencyKey | None:
+    if submission.idempotency_key is None:
+        return None
+    return IdempotencyKey(
+        submission.idempotency_key, hashlib.sha256(compact(_asked(submission)).encode()).hexdigest()
+    )
+
+
+def _asked(submission: Submission) -> Document:
+    """What the caller wants, whatever the way in which it was written down."""
+    return {
+        "images": [
+            {"id": upload.id, "name": upload.name, "sha256": hashlib.sha256(upload.data).hexdigest()}
+            for upload in submission.uploads
+        ],
+        "pipeline": submission.pipeline,
+        "steps": None if submission.steps is None else [dict(step) for step in submission.steps],
+        "params": {step: dict(params) for step, params in sorted(submission.params.items())},
+        "callback_url": submission.callback_url,
+        "callback_events": sorted(submission.callback_events),
+        "metadata": dict(submission.metadata),
+        "priority": submission.priority,
+        "timeout": submission.timeout,
+        "cache": submission.cache,
+    }

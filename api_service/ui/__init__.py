@@ -1,0 +1,1 @@
+"""The web UI: one page, no build step, nothing from elsewhere."""
