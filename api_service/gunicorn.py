@@ -4,9 +4,14 @@ Long polls hold a request for up to a minute and slow clients take their time to
 greenlet: either costs memory, never a process.
 """
 
-from pathlib import Path
+from gevent import monkey
 
-from api_service.settings import ApiSettings
+# Before anything imports ssl or threading, or those modules keep what they found.
+monkey.patch_all()
+
+from pathlib import Path  # noqa: E402
+
+from api_service.settings import ApiSettings  # noqa: E402
 
 _settings = ApiSettings.from_env()
 

@@ -112,12 +112,16 @@ function result(step, data) {
 
 function readable(name, value) {
   if (name === "dominant_colors") return value.flatMap(swatch);
-  if (Array.isArray(value)) return [`${value.length} entries`];
+  if (Array.isArray(value)) return [value.every(isPlain) ? value.join(", ") : `${value.length} entries`];
   if (value !== null && typeof value === "object") {
     const lines = Object.entries(value).map(([key, inner]) => `${key}: ${JSON.stringify(inner)}`);
     return [lines.join(", ") || "none"];
   }
   return [String(value ?? "none")];
+}
+
+function isPlain(value) {
+  return value === null || typeof value !== "object";
 }
 
 function swatch(colour) {
