@@ -19,8 +19,11 @@ bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.api_workers
 worker_class = "gevent"
 worker_connections = 2000
-keepalive = 75
-graceful_timeout = 70
+# An idle connection holds up a stop; proxies open another at no cost worth naming.
+keepalive = 5
+graceful_timeout = 15
+# It would lie in the home folder, which two services may share and a container may not have.
+control_socket_disable = True
 timeout = 120
 # A heartbeat file on a disk can block; containers have a read-only one anyway.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (gunicorn makes the name)

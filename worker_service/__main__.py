@@ -66,7 +66,11 @@ def _processes(role: Role, settings: WorkerSettings) -> int:
 
 
 def _check(settings: WorkerSettings, roles: Sequence[Role]) -> int:
-    alive = Stores.open(settings).liveness.workers(host=socket.gethostname())
+    try:
+        alive = Stores.open(settings).liveness.workers(host=socket.gethostname())
+    except RedisError:
+        # Restarting a worker brings no Redis back.
+        return 0
     return 0 if all(alive.get(role, 0) for role in roles) else 1
 
 

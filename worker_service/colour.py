@@ -58,8 +58,8 @@ def _measured(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = finite.min(), finite.max()
     if low < 0 or high > 0xFFFF:
-        finite, high = finite - low, high - low
-        scale = 255 / high
+        finite = finite - low
+        scale = 255 / ((high - low) or 1)
     elif high <= 1:
         scale = 255.0
     else:

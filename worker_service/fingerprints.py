@@ -11,7 +11,7 @@ from worker_service.opencv import cv2
 HASH_SIDE = 8
 HASH_SAMPLE = 32
 BLUR_SAMPLE = 32
-COLOUR_SAMPLE = 64
+COLOUR_SAMPLE = 32
 MOST_COLOURS = 5
 BASE83 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 
@@ -40,9 +40,8 @@ def blurhash(image: Image.Image) -> str:
 
 def dominant_colours(image: Image.Image) -> list[str]:
     """Up to five colours as `#rrggbb`, the most dominant first."""
-    sample = image.copy()
-    sample.thumbnail((COLOUR_SAMPLE, COLOUR_SAMPLE), Image.Resampling.BOX)
-    reduced = sample.quantize(MOST_COLOURS, Image.Quantize.MEDIANCUT)
+    sample = (min(image.width, COLOUR_SAMPLE), min(image.height, COLOUR_SAMPLE))
+    reduced = image.resize(sample, Image.Resampling.BOX).quantize(MOST_COLOURS, Image.Quantize.MEDIANCUT)
     counts = np.bincount(np.asarray(reduced).ravel())
     palette = np.array(reduced.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     ranked = [index for index in np.argsort(-counts, kind="stable") if counts[index]]

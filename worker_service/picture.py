@@ -80,10 +80,11 @@ class Picture:
 
         The size depends on the source alone, so a step's results don't shift with the steps beside it.
         """
-        if side >= max(self._image.size):
+        size = _fitting(self._source, side)
+        if side > max(self._image.size) or size == self._image.size:
             return self
         if side not in self._smaller:
-            self._smaller[side] = Picture(_shrunk(self._image, self._source, side), self._source)
+            self._smaller[side] = Picture(_shrunk(self._image, size), self._source)
         return self._smaller[side]
 
 
@@ -96,15 +97,15 @@ def flattened(image: Image.Image, background: str) -> Image.Image:
     return flat
 
 
-def _shrunk(image: Image.Image, source: Source, side: int) -> Image.Image:
-    size = (_scaled(source.width, side, source.side), _scaled(source.height, side, source.side))
-    factor = max(image.size) // side
+def _fitting(source: Source, side: int) -> tuple[int, int]:
+    """The size of the source in a square box that is smaller than it."""
+    return max(1, round(source.width * side / source.side)), max(1, round(source.height * side / source.side))
+
+
+def _shrunk(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    factor = max(image.size) // max(size)
     averaged = image.reduce(factor) if factor > 1 else image
     if averaged.mode == "RGBA":
         return averaged.resize(size, Image.Resampling.BILINEAR)
     # By less than half, two by two pixels are neighbourhood enough, and OpenCV is six times as fast.
     return Image.fromarray(cv2.resize(np.asarray(averaged), size, interpolation=cv2.INTER_LINEAR))
-
-
-def _scaled(length: int, numerator: int, denominator: int) -> int:
-    return max(1, round(length * numerator / denominator))

@@ -1,0 +1,57 @@
+# Everything runs from one virtual environment, made on first use: .venv/local has what `make run` needs,
+# .venv/dev what the tests and checks need besides.
+
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: .venv/local ## Start everything in the foreground; Ctrl-C stops it
+	@exec $(RUN) -m deploy.local
+
+test: .venv/dev ## Run the whole test suite
+	$(RUN) -m pytest --numprocesses auto
+
+check: .venv/dev ## Lint, check formatting, types, spelling and the architecture
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) -m codespell_lib
+	$(RUN) -m pytest --quiet tests/test_architecture.py
+
+format: .venv/dev ## Format the code and sort its imports
+	$(RUN) -m ruff check --select I --fix
+	$(RUN) -m ruff format
+
+lock: .venv/dev ## Resolve requirements/ again, keeping versions that still fit (LOCK=--upgrade renews them)
+	$(call compile,dev)
+	$(call compile,api,--constraint requirements/dev.txt)
+	$(call compile,worker,--constraint requirements/dev.txt)
+	$(call compile,dashboard,--constraint requirements/dev.txt)
+	$(call compile,local,--constraint requirements/dev.txt)
+
+compile = $(RUN) -m uv pip compile pyproject.toml --extra $(1) $(2) --output-file requirements/$(1).txt \
+	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --universal --python-version 3.11 \
+	--no-config --no-annotate --quiet $(LOCK)
+
+.venv/dev: requirements/dev.txt | .venv/made
+	@echo 'Installing what the tests and checks need ...'
+	@$(PIP) --requirement requirements/dev.txt
+	@touch .venv/dev .venv/local
+
+.venv/local: requirements/local.txt | .venv/made
+	@echo 'Installing what Darkroom needs ...'
+	@$(PIP) --requirement requirements/local.txt
+	@touch .venv/local
+
+.venv/made:
+	@test -n '$(PYTHON)' || { echo 'Darkroom needs Python 3.11 or newer: install it, or name it by make PYTHON=...' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than Python 3.11.")'
+	@'$(PYTHON)' -m venv .venv || { echo 'Is the venv module there? Debian has it in python3-venv.' >&2; exit 1; }
+	@touch .venv/made

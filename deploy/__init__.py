@@ -1,0 +1,1 @@
+"""How Darkroom is run on one machine, in containers and on Kubernetes."""
