@@ -1,4 +1,4 @@
-"""The documents that clients get, as types: shown in the OpenAPI document, and held against answers in tests."""
+"""The documents that clients get, as types: the OpenAPI document shows them, tests hold answers to them."""
 
 from typing import Any, Literal
 

@@ -3,10 +3,10 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
-from shared.formats import FORMATS
 
 from api_service import openapi
 from api_service.services import services
+from shared.formats import FORMATS
 from shared.version import VERSION
 
 bp = APIBlueprint("health", __name__, abp_tags=[Tag(name="Health")])

@@ -4,9 +4,10 @@ import base64
 import binascii
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from flask import Request
 from pydantic import BaseModel, ValidationError
@@ -23,7 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class UploadRequest(Request):
-    """A request whose files stay in memory: that is where they are wanted, and a container has no disk to spare."""
+    """A request whose files stay in memory: they are wanted there, and a container has no disk to spare."""
 
     def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
         return io.BytesIO()
@@ -76,7 +77,7 @@ def _form(request: Request) -> Form:
         return _raw(request)
     raise Refused(
         Code.UNSUPPORTED_FORMAT,
-        f"{kind or 'A body without type'} is not taken; send multipart/form-data, application/json or image/*.",
+        f"{kind or 'No type'} is not taken; send multipart/form-data, application/json or image/*.",
     )
 
 
@@ -103,7 +104,7 @@ def _raw(request: Request) -> Form:
 
 def _json(request: Request) -> Form:
     try:
-        body = json.loads(request.get_data(cache=False))
+        body = _parsed(request.get_data(cache=False).decode())
     except (ValueError, RecursionError) as error:
         raise Refused(Code.MALFORMED, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
@@ -162,10 +163,27 @@ def _texts(fields: Mapping[str, list[str]], prefix: str) -> Form:
 
 def _native(name: str, text: str) -> Any:
     if name in ("steps", "params", "metadata"):
-        return json.loads(text)
+        return _parsed(text)
     if name == "callback_events":
         return [event.strip() for event in text.split(",")]
     return text
+
+
+def _parsed(text: str) -> Any:
+    """A JSON value that can be written again: no NaN, no infinity, no half of a character."""
+    value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number that JSON has")
 
 
 def _unknown_fields(fields: Mapping[str, Any]) -> list[FieldError]:

@@ -13,9 +13,9 @@ from api_service.services import TENANT, services
 from shared import jobs
 from shared.documents import Document, event_document, job_document
 from shared.event_log import BEGINNING
-from shared.job_store import Snapshot
 from shared.jobs import Job, Move, State
 from shared.pages import Place
+from shared.snapshots import Snapshot
 from shared.stages import Role
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="Jobs")])
@@ -67,9 +67,10 @@ def index(query: JobsQuery) -> Response:
 def events(path: JobPath) -> Response:
     """Read what has happened to a job so far."""
     stores = services().stores
+    # The events first: an image that ends in between must not be told without its results.
+    entries = stores.events.read(path.job_id, after=BEGINNING)
     snapshot = stores.jobs.get(path.job_id, tenant=TENANT)
     images = {image.id: image for image in snapshot.images}
-    entries = stores.events.read(path.job_id, after=BEGINNING)
     response = _answer(
         {"events": [event_document(each, snapshot.job, images, stores.links) for each in entries]}
     )

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.formats import sniff
-
 from api_service.plans import planned
 from shared.documents import Document
 from shared.errors import Code, FieldError, Refused
 from shared.events import DEFAULT_CALLBACK_EVENTS, EventType
-from shared.job_store import Acceptance, IdempotencyKey
+from shared.formats import sniff
+from shared.idempotency import Acceptance, IdempotencyKey
 from shared.jobs import Image, Job, StepCall, fresh_id
 from shared.records import compact
 from shared.stages import Stage
@@ -60,7 +59,7 @@ class Submissions:
         self._max_upload_bytes = max_upload_bytes
 
     def submit(self, submission: Submission, problems: Sequence[FieldError] = ()) -> Acceptance:
-        """Accept a job, or raise `Refused` with all that is wrong, the `problems` found while reading included."""
+        """Accept a job, or raise `Refused` with all that is wrong, `problems` from the reading included."""
         if len(submission.uploads) > self._max_images:
             raise Refused(Code.INPUT_TOO_LARGE, f"A job takes at most {self._max_images} images.")
         calls, wrong = planned(

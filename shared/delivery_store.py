@@ -69,6 +69,15 @@ class DeliveryStore:
             raise Refused(Code.DELIVERY_NOT_FOUND, f"There is no delivery {delivery_id!r}.")
         return delivery
 
+    def take(self, delivery_id: str, task_id: str) -> Delivery | None:
+        """The delivery, for whoever runs this enqueue and has 30 s to settle it; None if it was overtaken."""
+
+        def current(delivery: Delivery) -> Delivery | None:
+            stale = delivery.task_id != task_id or delivery.status is not DeliveryStatus.PENDING
+            return None if stale else delivery
+
+        return self._change(delivery_id, current, self._write_taken)
+
     def settle(self, delivery_id: str, task_id: str, attempt: Attempt) -> Delivery | None:
         """Record an attempt and what follows from it; None if the delivery is gone or another task has it."""
 
@@ -86,7 +95,7 @@ class DeliveryStore:
             list[bytes],
             self._redis.zrangebyscore(self._keys.due_deliveries(), "-inf", now, start=0, num=BATCH),
         )
-        return sum(1 for each in due if self._claim(each.decode()))
+        return sum(1 for each in due if self._claim(each.decode(), now))
 
     def page(
         self,
@@ -131,24 +140,30 @@ class DeliveryStore:
             due = now + CLAIMED
         pipe.zadd(self._keys.due_deliveries(), {delivery.id: due})
 
-    def _claim(self, delivery_id: str) -> bool:
+    def _claim(self, delivery_id: str, now: float) -> bool:
         """Enqueue a due delivery anew; one that still waits for its turn would only make the queue longer."""
-        task_id = cast(bytes | None, self._redis.hget(self._keys.delivery(delivery_id), "task_id"))
-        if task_id is not None and self._queues.position(Role.DELIVER, task_id.decode()) is not None:
+        [seen] = self._load([delivery_id])
+        if seen is None or seen.status is not DeliveryStatus.PENDING:
+            self._redis.zrem(self._keys.due_deliveries(), delivery_id)
+            return False
+        if self._queues.position(Role.DELIVER, seen.task_id) is not None:
             self._redis.zadd(self._keys.due_deliveries(), {delivery_id: time.time() + CLAIMED}, xx=True)
             return False
-        claimed = self._change(delivery_id, self._reclaimed, self._write_claimed)
-        if claimed is None:
-            self._redis.zrem(self._keys.due_deliveries(), delivery_id)
-        return claimed is not None
 
-    def _reclaimed(self, delivery: Delivery) -> Delivery | None:
-        if delivery.status is not DeliveryStatus.PENDING:
-            return None
-        return replace(delivery, task_id=fresh_id())
+        def reclaimed(delivery: Delivery) -> Delivery | None:
+            return replace(delivery, task_id=fresh_id()) if delivery == seen else None
+
+        # Whoever was first moved the time ahead with the task that was seen, or changes it before us.
+        due = self._redis.zscore(self._keys.due_deliveries(), delivery_id)
+        if due is None or due > now:
+            return False
+        return self._change(delivery_id, reclaimed, self._write_claimed) is not None
 
     def _write_claimed(self, pipe: Pipeline, delivery: Delivery) -> None:
         self._queues.enqueue_delivery(pipe, task_id=delivery.task_id, delivery_id=delivery.id)
+        self._write_taken(pipe, delivery)
+
+    def _write_taken(self, pipe: Pipeline, delivery: Delivery) -> None:
         pipe.zadd(self._keys.due_deliveries(), {delivery.id: time.time() + CLAIMED})
 
     def _write_settled(self, pipe: Pipeline, delivery: Delivery) -> None:
@@ -172,7 +187,8 @@ class DeliveryStore:
                 return None
             pipe.multi()
             written, removed = delivery_changes(before, after)
-            pipe.hset(self._keys.delivery(delivery_id), mapping=written)
+            if written:
+                pipe.hset(self._keys.delivery(delivery_id), mapping=written)
             if removed:
                 pipe.hdel(self._keys.delivery(delivery_id), *removed)
             write(pipe, after)

@@ -45,13 +45,18 @@ class EventLog:
         return entries[0][0].decode() if entries else BEGINNING
 
     def follow(self, job_id: str, *, after: str, until: float) -> list[Event]:
-        """The events after the one named, as soon as there are any; none at the monotonic time `until`."""
+        """The events after the one named, as soon as there are any.
+
+        None at the monotonic time `until`, or when the job has been forgotten.
+        """
         while (left := until - time.monotonic()) > 0:
             block = max(1, min(BLOCK_MS, int(left * 1000)))
             answer = self._redis.xread({self._keys.events(job_id): after}, block=block)
             if answer:
                 [[_, entries]] = cast(list[Any], answer)
                 return [_event(*entry) for entry in entries]
+            if not self._redis.exists(self._keys.events(job_id)):
+                return []
         return []
 
 

@@ -5,10 +5,9 @@ events, the deliveries, the blobs and the RQ enqueues. Of two racing writers, on
 again.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from redis import Redis
@@ -19,48 +18,19 @@ from shared.delivery_store import DeliveryStore
 from shared.errors import Code, Refused
 from shared.event_log import EventLog
 from shared.events import EventType
+from shared.idempotency import Acceptance, Idempotency, IdempotencyKey
 from shared.jobs import Happening, Image, Job, Move, State
 from shared.keys import Keys
 from shared.queues import Queues
 from shared.records import (
     Fields,
-    compact,
     image_from_json,
     image_to_json,
     job_changes,
-    job_from_hash,
     job_to_hash,
 )
+from shared.snapshots import Snapshot, snapshot
 from shared.transactions import transaction
-
-IDEMPOTENCY_TTL = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A job with its images, or those that a move looks at, as they were at one moment."""
-
-    job: Job
-    images: tuple[Image, ...]
-
-    def image(self, image_id: str) -> Image | None:
-        return next((image for image in self.images if image.id == image_id), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """A job that was accepted; `replayed` if an earlier request with the same Idempotency-Key had made it."""
-
-    job_id: str
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """The caller's key and a digest of what was asked with it."""
-
-    key: str
-    digest: str
 
 
 class JobStore:
@@ -84,6 +54,7 @@ class JobStore:
         self._deliveries = deliveries
         self._queues = queues
         self._ttl = result_ttl
+        self._idempotency = Idempotency(keys)
 
     def accept(
         self, job: Job, images: Sequence[Image], idempotency: IdempotencyKey | None = None
@@ -97,7 +68,7 @@ class JobStore:
         def attempt(pipe: Pipeline) -> Acceptance:
             if pipe.exists(self._keys.job(job.id)):
                 return Acceptance(job.id)
-            earlier = self.replayed(job.tenant, idempotency, pipe) if idempotency else None
+            earlier = self._idempotency.earlier(pipe, job.tenant, idempotency) if idempotency else None
             if earlier is not None:
                 return earlier
             if not self._blobs.watch(pipe, [image.source for image in images]):
@@ -111,23 +82,9 @@ class JobStore:
             watched.append(self._keys.idempotency(job.tenant, idempotency.key))
         return transaction(self._redis, attempt, watched)
 
-    def replayed(
-        self, tenant: str, idempotency: IdempotencyKey, redis: Redis | None = None
-    ) -> Acceptance | None:
-        """The job that the key has made before, if it is still there.
-
-        Raises `Refused` with `idempotency_key_reused` if something else was asked with it.
-        """
-        redis = self._redis if redis is None else redis
-        kept = cast(bytes | None, redis.get(self._keys.idempotency(tenant, idempotency.key)))
-        if kept is None:
-            return None
-        first = json.loads(kept)
-        if first["digest"] != idempotency.digest:
-            raise Refused(Code.IDEMPOTENCY_KEY_REUSED)
-        if not redis.exists(self._keys.job(first["job_id"])):
-            return None
-        return Acceptance(first["job_id"], replayed=True)
+    def replayed(self, tenant: str, idempotency: IdempotencyKey) -> Acceptance | None:
+        """The job that the key made before, if it is still there; `Refused` if it was for something else."""
+        return self._idempotency.earlier(self._redis, tenant, idempotency)
 
     def get(self, job_id: str, *, tenant: str | None = None) -> Snapshot:
         """The job with its images, or `Refused` with `job_not_found`; a tenant is shown only its own."""
@@ -158,8 +115,7 @@ class JobStore:
                 return None
             after = replace(move, job=replace(move.job, version=before.job.version + 1))
             everything = self._load(pipe, job_id, None) if self._tells_of_all(after) else before
-            assert everything is not None
-            return self._write_move(pipe, before, after, everything)
+            return None if everything is None else self._write_move(pipe, before, after, everything)
 
         return transaction(self._redis, attempt, [self._keys.job(job_id)])
 
@@ -194,8 +150,7 @@ class JobStore:
         self._events.append(pipe, job, Happening(EventType.JOB_QUEUED), job.created_at)
         self._enqueue(pipe, job, images)
         if idempotency is not None:
-            first = compact({"job_id": job.id, "digest": idempotency.digest})
-            pipe.set(self._keys.idempotency(job.tenant, idempotency.key), first, ex=IDEMPOTENCY_TTL)
+            self._idempotency.remember(pipe, job.tenant, idempotency, job.id)
 
     def _write_move(self, pipe: Pipeline, before: Snapshot, move: Move, known: Snapshot) -> Snapshot:
         changed = {image.id: image for image in move.images}
@@ -257,26 +212,19 @@ class JobStore:
             pipe.hgetall(self._keys.job(job_id))
             pipe.hgetall(self._keys.images(job_id))
             record, images = pipe.execute()
-        return _snapshot(record, images.values())
+        return snapshot(record, images.values())
 
     def _load(self, pipe: Pipeline, job_id: str, images: Sequence[str] | None) -> Snapshot | None:
         record = cast(dict[bytes, bytes], pipe.hgetall(self._keys.job(job_id)))
         if images is None:
-            return _snapshot(
+            return snapshot(
                 record, cast(dict[bytes, bytes], pipe.hgetall(self._keys.images(job_id))).values()
             )
         found = cast(list[bytes | None], pipe.hmget(self._keys.images(job_id), list(images)))
-        return _snapshot(record, [image for image in found if image is not None])
+        return snapshot(record, [image for image in found if image is not None])
 
     def _tells_of_all(self, move: Move) -> bool:
         if move.ends_job:
             return True
         told = {happening.type for happening in move.happenings if happening.image is None}
         return bool(told & set(move.job.callback_events))
-
-
-def _snapshot(record: Mapping[bytes, bytes], images: Iterable[bytes]) -> Snapshot | None:
-    if not record:
-        return None
-    found = sorted((image_from_json(text) for text in images), key=lambda image: image.position)
-    return Snapshot(job_from_hash(record), tuple(found))

@@ -213,11 +213,8 @@ def canceled(job: Job, images: Iterable[Image], *, now: float, ttl: int) -> Move
         if not image.status.is_final
     )
     job = replace(job, canceled=job.canceled + len(stopped), failure=failure)
-    told = Move(
-        job=job,
-        images=stopped,
-        happenings=tuple(Happening(EventType.IMAGE_CANCELED, image) for image in stopped),
-    )
+    happenings = tuple(Happening(EventType.IMAGE_CANCELED, image) for image in stopped)
+    told = Move(job=job, images=stopped, happenings=happenings)
     return told.then(_ended(job, State.CANCELED, now=now, ttl=ttl))
 
 

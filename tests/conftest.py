@@ -117,7 +117,7 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     settings = WorkerSettings.from_env(environ)
     stores = Stores.open(settings)
     decode.prepare()
-    handlers = {
+    handlers: dict[Role, Callable[..., None]] = {
         Role.PROCESS: services.runner(settings, stores, registry.load(settings.steps_dir)).process,
         Role.DELIVER: services.courier(settings, stores).deliver,
     }

@@ -6,6 +6,7 @@ a turned or mirrored copy can't pass for the original.
 
 import io
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -85,61 +86,6 @@ def camera_exif() -> Image.Exif:
     place[1], place[2] = "N", (48.0, 51.0, 29.52)
     place[3], place[4] = "E", (2.0, 17.0, 40.2)
     return exif
-
-
-def odd() -> dict[str, bytes]:
-    """One file of each kind that a decoder treats in its own way: every step must cope with all of them."""
-    return {
-        **{format: file(format) for format in ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "heic")},
-        **_odd_jpegs(),
-        **_odd_pngs(),
-        **_odd_tiffs(),
-        "webp with alpha": written(see_through(), "WEBP"),
-        "animated gif": animated("GIF"),
-        "animated webp": animated("WEBP"),
-        "turned heic": written(motif().transpose(Image.Transpose.ROTATE_90), "HEIF", exif=_turned_exif(6).tobytes()),
-    }
-
-
-def _odd_jpegs() -> dict[str, bytes]:
-    return {
-        "progressive jpeg": jpeg(progressive=True),
-        "grey jpeg": written(motif().convert("L"), "JPEG"),
-        "cmyk jpeg": written(motif().convert("CMYK"), "JPEG"),
-        "turned jpeg": turned(6),
-        "jpeg from a camera": from_a_camera(),
-        "wide-gamut jpeg": written(motif(), "JPEG", icc_profile=adobe_rgb()),
-        "one pixel": written(motif(1, 1), "JPEG"),
-        "very wide": written(motif(900, 3), "JPEG"),
-    }
-
-
-def _odd_pngs() -> dict[str, bytes]:
-    grey = motif().convert("L")
-    return {
-        "bilevel png": written(grey.convert("1"), "PNG"),
-        "grey png": written(grey, "PNG"),
-        "16-bit png": written(deep(), "PNG"),
-        "grey png with alpha": written(see_through().convert("LA"), "PNG"),
-        "png with alpha": written(see_through(), "PNG"),
-        "palette png": written(motif().quantize(64), "PNG"),
-        "palette png with transparency": written(motif().quantize(64), "PNG", transparency=0),
-        "png with a transparent colour": written(motif(), "PNG", transparency=(220, 190, 90)),
-        "animated png": animated("PNG"),
-    }
-
-
-def _odd_tiffs() -> dict[str, bytes]:
-    grey = motif().convert("L")
-    return {
-        "float tiff": written(Image.fromarray(np.asarray(grey, dtype=np.float32) / 255), "TIFF"),
-        "32-bit tiff": written(Image.fromarray(np.asarray(grey, dtype=np.int32) * 1000), "TIFF"),
-        "16-bit tiff": written(deep(), "TIFF"),
-        "cmyk tiff": written(motif().convert("CMYK"), "TIFF", compression="tiff_lzw"),
-        "lab tiff": written(lab(), "TIFF"),
-        "tiff of two pages": written(motif(), "TIFF", save_all=True, append_images=[grey]),
-        "deflated tiff": written(motif(), "TIFF", compression="tiff_deflate"),
-    }
 
 
 def see_through() -> Image.Image:
@@ -222,6 +168,76 @@ def profile(space: bytes, connection: bytes, kind: bytes, tags: dict[bytes, byte
     return struct.pack(">I", len(whole)) + whole[4:]
 
 
+@lru_cache(maxsize=64)
+def odd(name: str) -> bytes:
+    """One of `ODD`: a file of each kind that a decoder treats in its own way."""
+    return _ODD[name]()
+
+
+def _grey() -> Image.Image:
+    return motif().convert("L")
+
+
+def _numbers(kind: Any, factor: float) -> Image.Image:
+    """The motif as samples without a fixed range."""
+    return Image.fromarray((np.asarray(_grey(), dtype=np.float64) * factor).astype(kind))
+
+
+_ODD: dict[str, Callable[[], bytes]] = {
+    "jpeg": lambda: file("jpeg"),
+    "png": lambda: file("png"),
+    "webp": lambda: file("webp"),
+    "gif": lambda: file("gif"),
+    "tiff": lambda: file("tiff"),
+    "bmp": lambda: file("bmp"),
+    "avif": lambda: file("avif"),
+    "heic": lambda: file("heic"),
+    "progressive jpeg": lambda: jpeg(progressive=True),
+    "grey jpeg": lambda: written(_grey(), "JPEG"),
+    "cmyk jpeg": lambda: written(motif().convert("CMYK"), "JPEG"),
+    "turned jpeg": lambda: turned(6),
+    "jpeg from a camera": from_a_camera,
+    "wide-gamut jpeg": lambda: written(motif(), "JPEG", icc_profile=adobe_rgb()),
+    "jpeg with inks of its own": lambda: written(motif().convert("CMYK"), "JPEG", icc_profile=swapped_inks()),
+    "one pixel": lambda: written(motif(1, 1), "JPEG"),
+    "very wide": lambda: written(motif(900, 3), "JPEG"),
+    "very high": lambda: written(motif(2, 900), "PNG"),
+    "mpo": lambda: written(motif(), "MPO", save_all=True, append_images=[motif(seed=2)]),
+    "bilevel png": lambda: written(_grey().convert("1"), "PNG"),
+    "grey png": lambda: written(_grey(), "PNG"),
+    "16-bit png": lambda: written(deep(), "PNG"),
+    "grey png with alpha": lambda: written(see_through().convert("LA"), "PNG"),
+    "png with alpha": lambda: written(see_through(), "PNG"),
+    "palette png": lambda: written(motif().quantize(64), "PNG"),
+    "palette png with transparency": lambda: written(motif().quantize(64), "PNG", transparency=0),
+    "png with a transparent colour": lambda: written(motif(), "PNG", transparency=(220, 190, 90)),
+    "animated png": lambda: animated("PNG"),
+    "float tiff": lambda: written(_numbers(np.float32, 1 / 255), "TIFF"),
+    "32-bit tiff": lambda: written(_numbers(np.int32, 1000), "TIFF"),
+    "tiff of numbers below zero": lambda: written(_numbers(np.float32, -3), "TIFF"),
+    "16-bit tiff": lambda: written(deep(), "TIFF"),
+    "cmyk tiff": lambda: written(motif().convert("CMYK"), "TIFF", compression="tiff_lzw"),
+    "lab tiff": lambda: written(lab(), "TIFF"),
+    "tiff of two pages": lambda: written(motif(), "TIFF", save_all=True, append_images=[_grey()]),
+    "deflated tiff": lambda: written(motif(), "TIFF", compression="tiff_deflate"),
+    "big tiff": lambda: written(motif(), "TIFF", big_tiff=True),
+    "webp with alpha": lambda: written(see_through(), "WEBP"),
+    "animated gif": lambda: animated("GIF"),
+    "animated webp": lambda: animated("WEBP"),
+    "turned heic": lambda: turned_in("HEIF"),
+    "turned avif": lambda: turned_in("AVIF"),
+    "turned tiff": lambda: turned_in("TIFF"),
+}
+ODD = tuple(_ODD)
+
+
+def turned_in(format: str) -> bytes:
+    """The motif lying on its side, and a note to turn it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return written(motif().transpose(Image.Transpose.ROTATE_90), format, exif=exif.tobytes())
+
+
 def _draw_shapes(image: Image.Image) -> None:
     width, height = image.size
     draw = ImageDraw.Draw(image)
@@ -234,12 +250,6 @@ def _draw_shapes(image: Image.Image) -> None:
     for stripe in range(12):
         x = width * (0.55 + stripe * 0.03)
         draw.line((x, height * 0.08, x + width * 0.02, height * 0.3), fill=(40, 35, 30), width=2)
-
-
-def _turned_exif(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 def _xyz(*values: float) -> bytes:

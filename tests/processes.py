@@ -14,7 +14,7 @@ PATIENCE = 60
 
 @contextlib.contextmanager
 def worker(*roles: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m worker_service ROLES`, stopped with SIGTERM at the end, or with SIGKILL if that is not enough."""
+    """`python -m worker_service ROLES`, stopped with SIGTERM at the end, or SIGKILL if that is not enough."""
     command = [sys.executable, "-m", "worker_service", *roles]
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     process = subprocess.Popen(command, cwd=ROOT, env={**inherited, **environ})

@@ -79,14 +79,14 @@ class Composition:
 
 
 def _decoded(admitted: decode.Admitted, plan: Sequence[_Planned]) -> Picture:
-    sides = [each.step.side(each.params) for each in plan]
+    sides = [each.step.side(each.params, admitted.source) for each in plan]
     needed = None if None in sides else max((side for side in sides if side is not None), default=1)
     return admitted.picture(needed)
 
 
 def _run(planned: _Planned, picture: Picture) -> Result:
     step = planned.step
-    side = step.side(planned.params)
+    side = step.side(planned.params, picture.source)
     try:
         result = step.run(picture if side is None else picture.limited(side), planned.params)
         json.dumps(result.data, allow_nan=False)

@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
 # A marker that is neither a stuffed zero, nor a restart, nor padding (ITU T.81, B.1.1.2).
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
@@ -47,6 +48,14 @@ def png_is_intact(data: bytes) -> bool:
     )
 
 
+def png_late_exif(data: bytes) -> bytes | None:
+    """The EXIF that a PNG has behind its pixels, where some writers put it."""
+    for at, length in _png_chunks(data):
+        if data[at + 4 : at + 8] == b"eXIf":
+            return b"Exif\0\0" + data[at + 8 : at + 8 + length]
+    return None
+
+
 def gif_frames(data: bytes, most: int) -> int:
     """How many frames a GIF has, counted no further than `most` (GIF89a, section 12)."""
     frames = 0
@@ -63,13 +72,8 @@ def gif_frames(data: bytes, most: int) -> int:
 
 
 def tiff_frames(data: bytes, most: int) -> int:
-    """How many directories a TIFF chains, counted no further than `most` or the first one met again."""
-    seen: set[int] = set()
-    for at in _directories(data):
-        if at in seen or len(seen) == most:
-            break
-        seen.add(at)
-    return max(1, len(seen))
+    """How many directories a TIFF chains, counted no further than `most`."""
+    return max(1, sum(1 for _ in islice(_directories(data), most)))
 
 
 def is_cut_short(name: str, data: bytes) -> bool:
@@ -121,17 +125,20 @@ def _after_sub_blocks(data: bytes, at: int) -> int:
 
 
 def _directories(data: bytes) -> Iterator[int]:
-    """The offsets of the directories of a TIFF or BigTIFF, as its chain names them: it may never end."""
+    """The offsets of the directories of a TIFF or BigTIFF, up to the first one that comes again."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     offset, count, entry = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}I", f"{order}H", 12)
     link = 8 if big else 4
+    seen: set[int] = set()
     try:
-        while at := struct.unpack_from(offset, data, link)[0]:
+        while (at := struct.unpack_from(offset, data, link)[0]) and at not in seen:
+            seen.add(at)
             yield at
             (entries,) = struct.unpack_from(count, data, at)
             link = at + struct.calcsize(count) + entries * entry
-    except struct.error:
+    except (struct.error, OverflowError):
+        # The chain leaves the file, by a little or by more than an address can say.
         return
 
 

@@ -143,6 +143,8 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _source(opened: ImageFile.ImageFile, data: bytes, format: Format, limits: Limits) -> Source:
+    if format.name == "png" and "exif" not in opened.info:
+        opened.info["exif"] = containers.png_late_exif(data)
     tags = exif.read(opened)
     orientation = exif.orientation(tags)
     width, height = opened.size

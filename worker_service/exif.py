@@ -46,7 +46,8 @@ _NESTED = {
 
 def read(image: Image.Image) -> dict[str, Any]:
     """The tags by name, those about places under `GPSInfo`, with the values as the file has them."""
-    exif = _tried(image.getexif, Image.Exif())
+    # Not the PNG plugin's own version, which decodes the pixels to look behind them.
+    exif = _tried(partial(Image.Image.getexif, image), Image.Exif())
     tags = _named(_items(exif), ExifTags.TAGS)
     tags |= _named(_directory(exif, ExifTags.IFD.Exif), ExifTags.TAGS)
     for name, (directory, names) in _NESTED.items():

@@ -14,7 +14,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one image in one stage: seconds by the clock, CPU seconds, bytes of memory above what is used now."""
+    """Of one image in one stage: seconds by the clock, CPU seconds, bytes of memory above those used now."""
 
     wall: int
     cpu: int

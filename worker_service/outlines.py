@@ -58,8 +58,11 @@ def mask(
     grey = _blurred(_bytes(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY)), blur)
     if method == "canny":
         return _closed(_bytes(cv2.Canny(grey, low, high)))
-    bright = _bright(grey, method, threshold)
-    return _inverted(bright) if _is_dark(polarity, bright) else bright
+    bright = _bright(grey, threshold if method == "threshold" else None)
+    dark = _is_dark(polarity, bright)
+    if method == "adaptive":
+        return _standing_out(grey, dark)
+    return _inverted(bright) if dark else bright
 
 
 def find(foreground: Pixels, scale: float, *, min_area: float, most: int, simplify: float) -> Found:
@@ -84,19 +87,22 @@ def _closed(edges: Pixels) -> Pixels:
     return _bytes(cv2.morphologyEx(edges, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
 
 
-def _bright(grey: Pixels, method: Method, threshold: int) -> Pixels:
-    if method == "otsu":
+def _bright(grey: Pixels, threshold: int | None) -> Pixels:
+    """What is brighter than the threshold; without one, than what Otsu's method finds."""
+    if threshold is None:
         return _bytes(cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1])
-    if method == "threshold":
-        return _bytes(cv2.threshold(grey, threshold, 255, cv2.THRESH_BINARY)[1])
+    return _bytes(cv2.threshold(grey, threshold, 255, cv2.THRESH_BINARY)[1])
+
+
+def _standing_out(grey: Pixels, dark: bool) -> Pixels:
+    """What is darker than its neighbourhood, or brighter."""
     size = max(SMALLEST_NEIGHBOURHOOD, int(max(grey.shape) * NEIGHBOURHOOD)) | 1
-    return _bytes(
-        cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, size, CONTRAST)
-    )
+    side, contrast = (cv2.THRESH_BINARY_INV, CONTRAST) if dark else (cv2.THRESH_BINARY, -CONTRAST)
+    return _bytes(cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, side, size, contrast))
 
 
 def _is_dark(polarity: Polarity, bright: Pixels) -> bool:
-    """Whether the foreground is the dark side; `auto` takes the side that touches the border less."""
+    """Whether the foreground is the dark side; `auto` takes the one that touches the border less."""
     if polarity != "auto":
         return polarity == "dark"
     border = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]])

@@ -16,7 +16,7 @@ MONITORING = 5
 
 
 def of(role: Role, settings: Settings) -> dict[str, Any]:
-    """Keyword arguments for a worker class of RQ's, with a connection of its own, as it sets its time-outs."""
+    """Keyword arguments for a worker class of RQ's, with a connection of its own, whose time-outs it sets."""
     redis = connect(settings.redis_url)
     return {
         "queues": [queue(role, redis)],

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from shared import jobs
 from shared.errors import Code, ImageFailed
-from shared.job_store import JobStore, Snapshot
+from shared.job_store import JobStore
 from shared.jobs import Failure, Image, Job, Move, State, fresh_id
 from shared.observe import bound
+from shared.snapshots import Snapshot
 from worker_service.composition import Composition, Product
 
 log = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 import logging
 import time
 
-from shared.deliveries import Attempt, Delivery, DeliveryStatus
+from shared.deliveries import Attempt, Delivery
 from shared.delivery_store import DeliveryStore
-from shared.errors import Code, Refused
+from shared.errors import Code
 from shared.observe import bound
 from shared.version import VERSION
 from shared.webhook_secrets import WebhookSecrets
@@ -31,12 +31,9 @@ class Courier:
 
     def deliver(self, delivery_id: str, task_id: str) -> None:
         """Make the attempt that `task_id` was enqueued for, unless it has been overtaken."""
-        try:
-            delivery = self._deliveries.get(delivery_id)
-        except Refused:
-            log.info("nothing to do: delivery %s is gone", delivery_id)
-            return
-        if delivery.task_id != task_id or delivery.status is not DeliveryStatus.PENDING:
+        delivery = self._deliveries.take(delivery_id, task_id)
+        if delivery is None:
+            log.info("nothing to do: delivery %s is gone or was overtaken", delivery_id)
             return
         with bound(job_id=delivery.job_id, delivery_id=delivery_id):
             attempt = self._attempt(delivery)

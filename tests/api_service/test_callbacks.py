@@ -41,7 +41,9 @@ def test_only_the_events_asked_for_are_posted(client, photo, run_jobs, receiver)
     assert [body["data"]["id"] for body in bodies[1:]] == ["1", "2"]
 
 
-def test_links_in_a_callback_are_absolute_when_the_public_url_is_known(environ, photo, run_jobs_with, receiver):
+def test_links_in_a_callback_are_absolute_when_the_public_url_is_known(
+    environ, photo, run_jobs_with, receiver
+):
     environ["DARKROOM_PUBLIC_URL"] = "https://images.example.com"
     client, run_jobs = run_jobs_with(environ)
     client.submit(photo, callback_url=receiver.url())

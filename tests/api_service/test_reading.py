@@ -43,7 +43,11 @@ def test_a_wait_that_is_no_time_is_refused(client, photo, wait):
 
 
 def test_an_unknown_job_is_not_found(client):
-    for answer in (client.get("/v1/jobs/nope"), client.delete("/v1/jobs/nope"), client.post("/v1/jobs/nope/cancel")):
+    for answer in (
+        client.get("/v1/jobs/nope"),
+        client.delete("/v1/jobs/nope"),
+        client.post("/v1/jobs/nope/cancel"),
+    ):
         assert (answer.status_code, answer.json["code"]) == (404, "job_not_found")
 
 
@@ -119,7 +123,13 @@ def test_events_tell_what_happened_as_it_was(client, photo, run_jobs):
         "image.done",
         "job.done",
     ]
-    assert [event["data"]["status"] for event in events] == ["queued", "processing", "processing", "done", "done"]
+    assert [event["data"]["status"] for event in events] == [
+        "queued",
+        "processing",
+        "processing",
+        "done",
+        "done",
+    ]
     assert events[0]["data"]["started_at"] is None
     assert events[2]["data"]["results"] == {}
     assert list(events[3]["data"]["results"]) == ["metadata", "thumbnails"]
@@ -166,7 +176,9 @@ def test_a_deleted_job_leaves_nothing_behind(client, stores, photo, run_jobs, re
     assert left <= {"darkroom:catalogue", "darkroom:tenants", "darkroom:workers"}
 
 
-def test_a_job_deleted_while_it_waits_is_not_brought_back_by_its_worker(client, stores, photo, run_jobs, receiver):
+def test_a_job_deleted_while_it_waits_is_not_brought_back_by_its_worker(
+    client, stores, photo, run_jobs, receiver
+):
     job = client.submit(photo, callback_url=receiver.url()).json
 
     client.delete(job["links"]["self"])

@@ -10,15 +10,15 @@ from shared.stores import Stores
 MIB = 1024 * 1024
 
 
-def everything_stored(stores: Stores) -> set[bytes]:
-    return {key for key in stores.redis.keys("*") if not key.endswith(b"catalogue")}
+def everything_stored(stores: Stores) -> set[object]:
+    return {*stores.redis.keys("*")} - {stores.keys.catalogue().encode()}
 
 
 def assert_refused(answer, status, code):
     assert (answer.status_code, answer.json["code"]) == (status, code)
     assert answer.mimetype == "application/problem+json"
     assert answer.json["status"] == status
-    assert answer.json["title"] == Code(code).summary
+    assert answer.json["title"] == Code[code.upper()].summary
     assert answer.json["type"].endswith(f"/docs/errors#{code}")
 
 
@@ -28,22 +28,37 @@ def assert_refused(answer, status, code):
         ({"pipeline": "sepia"}, "/pipeline: 'sepia' is not on offer; there are "),
         ({"steps": [{"step": "sepia"}]}, "/steps/0/step: 'sepia' is not on offer; there are "),
         ({"steps": []}, "/steps: List should have at least 1 item"),
-        ({"steps": [{"step": "metadata"}, {"step": "metadata"}]}, "/steps/1/step: 'metadata' is there already"),
+        (
+            {"steps": [{"step": "metadata"}, {"step": "metadata"}]},
+            "/steps/1/step: 'metadata' is there already",
+        ),
         ({"steps": "[{"}, "/steps: It is not JSON: "),
         ({"steps": [{"step": "metadata", "color": 1}]}, "/steps/0/color: Extra inputs are not permitted"),
         ({"params": "{"}, "/params: It is not JSON: "),
         ({"params": "[" * 100_000}, "/params: It is not JSON: "),
         ({"params": {"contours": {}}}, "/params/contours: No such step in this job"),
-        ({"params": {"thumbnails": {"quality": 0}}}, "/params/thumbnails/quality: 0 is less than the minimum of 1"),
-        ({"params": {"thumbnails": {"quality": 101}}}, "/params/thumbnails/quality: 101 is greater than the max"),
+        (
+            {"params": {"thumbnails": {"quality": 0}}},
+            "/params/thumbnails/quality: 0 is less than the minimum of 1",
+        ),
+        (
+            {"params": {"thumbnails": {"quality": 101}}},
+            "/params/thumbnails/quality: 101 is greater than the max",
+        ),
         ({"params": {"thumbnails": {"format": "tga"}}}, "/params/thumbnails/format: 'tga' is not one of "),
-        ({"params": {"thumbnails": {"qualty": 1}}}, "/params/thumbnails/qualty: 'qualty' is not on offer; there are "),
+        (
+            {"params": {"thumbnails": {"qualty": 1}}},
+            "/params/thumbnails/qualty: 'qualty' is not on offer; there are ",
+        ),
         ({"params": {"metadata": {"privacy": 5}}}, "/params/metadata/privacy: 5 is not one of "),
         (
             {"steps": [{"step": "thumbnails", "params": {"quality": 0}}]},
             "/steps/0/params/quality: 0 is less than the minimum of 1",
         ),
         ({"colour": "red"}, "/colour: Extra inputs are not permitted"),
+        ({"metadata": '{"a": "\\ud800"}'}, "/metadata: It is not JSON: "),
+        ({"metadata": '{"a": -Infinity}'}, "/metadata: It is not JSON: "),
+        ({"params": {"thumbnails": {"sizes": {"Tiny!": 9}}}}, "/params/thumbnails/sizes"),
         ({"metadata": "[]"}, "/metadata: Input should be a valid dictionary"),
         ({"metadata": {"note": "x" * 1024}}, "/metadata: It may have at most 1024 bytes"),
         ({"priority": "urgent"}, "/priority: Input should be 'high' or 'normal'"),
@@ -52,7 +67,10 @@ def assert_refused(answer, status, code):
         ({"callback_events": "job.done,job.exploded"}, "/callback_events/1: Input should be "),
         ({"callback_events": "job.queued"}, "/callback_events/0: Input should be one of job.done"),
         ({"cache": "perhaps"}, "/cache: Input should be a valid boolean"),
-        ({"pipeline": "analyze", "steps": [{"step": "metadata"}]}, ": Give either pipeline or steps, not both."),
+        (
+            {"pipeline": "analyze", "steps": [{"step": "metadata"}]},
+            ": Give either pipeline or steps, not both.",
+        ),
     ],
 )
 def test_an_unacceptable_request_says_what_is_wrong_and_where(client, stores, photo, fields, detail):
@@ -68,7 +86,11 @@ def test_an_unacceptable_request_says_what_is_wrong_and_where(client, stores, ph
 
 def test_all_that_is_wrong_is_said_at_once(client, photo):
     answer = client.submit(
-        photo, timeout="x", colour="red", params={"thumbnails": {"quality": 0}, "sepia": {}}, callback_url="ftp://h/"
+        photo,
+        timeout="x",
+        colour="red",
+        params={"thumbnails": {"quality": 0}, "sepia": {}},
+        callback_url="ftp://h/",
     )
 
     pointers = {error["pointer"] for error in answer.json["errors"]}
@@ -81,7 +103,18 @@ def test_a_broken_json_body_is_malformed(client):
     assert_refused(answer, 400, "malformed")
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 100_000, b"", b'{"a": NaN'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"",
+        b'{"a": NaN}',
+        b'{"a": 1e400}',
+        b'{"a": "\\ud800"}',
+        b'{"a": "\xed\xa0\x80"}',
+    ],
+)
 def test_a_body_that_no_parser_likes_is_malformed(client, body):
     assert_refused(client.post("/v1/jobs", data=body, content_type="application/json"), 400, "malformed")
 
@@ -97,7 +130,10 @@ def test_a_body_that_no_parser_likes_is_malformed(client, body):
         ({"images": [{"data": "not base64!"}]}, "/images/0/data: It is not base64"),
         ({"images": [{"data": "data:image/png,raw"}]}, "/images/0/data: It is not a data: URI in base64."),
         ({"images": [{"id": "", "data": "AAAA"}]}, "/images/0/id: String should have at least 1 character"),
-        ({"images": [{"id": "x" * 129, "data": "AAAA"}]}, "/images/0/id: String should have at most 128 char"),
+        (
+            {"images": [{"id": "x" * 129, "data": "AAAA"}]},
+            "/images/0/id: String should have at most 128 char",
+        ),
         ({"images": [{"data": 5}]}, "/images/0/data: Input should be a valid string"),
     ],
 )

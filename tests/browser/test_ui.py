@@ -23,7 +23,9 @@ PATIENCE = 60_000
 
 # In CI a missing browser fails the tests; .ci/run installs it.
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists() and not os.environ.get("CI"), reason="Chromium is not installed"),
+    pytest.mark.skipif(
+        not CHROMIUM.exists() and not os.environ.get("CI"), reason="Chromium is not installed"
+    ),
     pytest.mark.xdist_group("browser"),
 ]
 

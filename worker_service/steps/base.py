@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.errors import Code, ImageFailed
 from shared.formats import FORMATS
 from worker_service.encode import encoded
-from worker_service.picture import Picture
+from worker_service.picture import Picture, Source
 
 ARTIFACT_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
@@ -101,10 +101,10 @@ class Step(ABC, Generic[P]):
     def load(self) -> None:
         """Get ready, once a process, before the first image: the place to read a model."""
 
-    def side(self, params: P) -> int | None:
-        """The most pixels on a side that the step can use with these params; None for all of them."""
+    def side(self, params: P, source: Source) -> int | None:
+        """The most pixels on a side that the step can use of this source; None for all of them."""
         return self.max_side
 
     @abstractmethod
     def run(self, picture: Picture, params: P) -> Result:
-        """Work on one picture, whose longer side is at most `side(params)`."""
+        """Work on one picture, whose longer side is at most `side(params, source)`."""

@@ -8,7 +8,7 @@ from worker_service import outlines
 from worker_service.contour_files import WRITERS
 from worker_service.opencv import cv2
 from worker_service.outlines import Found, Outline
-from worker_service.picture import Picture, Pixels
+from worker_service.picture import Picture, Pixels, Source
 from worker_service.steps.base import Artifact, Params, Result, Step
 
 LINE_COLOUR = (0, 255, 0)
@@ -45,7 +45,7 @@ class Contours(Step[ContoursParams]):
     name = "contours"
     params = ContoursParams
 
-    def side(self, params: ContoursParams) -> int | None:
+    def side(self, params: ContoursParams, source: Source) -> int | None:
         return params.max_side or None
 
     def run(self, picture: Picture, params: ContoursParams) -> Result:

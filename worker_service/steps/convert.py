@@ -2,7 +2,7 @@ from PIL import Image
 from pydantic import Field
 
 from worker_service.encode import OutputFormat, chosen, encoded
-from worker_service.picture import Picture
+from worker_service.picture import Picture, Source
 from worker_service.steps.base import Artifact, Params, Result, Step
 
 
@@ -23,7 +23,7 @@ class Convert(Step[ConvertParams]):
     name = "convert"
     params = ConvertParams
 
-    def side(self, params: ConvertParams) -> int | None:
+    def side(self, params: ConvertParams, source: Source) -> int | None:
         return params.max_side or None
 
     def run(self, picture: Picture, params: ConvertParams) -> Result:

@@ -59,11 +59,8 @@ class Thumbnails(Step[ThumbnailsParams]):
     name = "thumbnails"
     params = ThumbnailsParams
 
-    def side(self, params: ThumbnailsParams) -> int | None:
-        # What a crop needs depends on the proportions of the picture, which are not known here.
-        if any(size.fit == "cover" for size in params.sizes.values()):
-            return None
-        return MARGIN * max(max(size.width, size.height) for size in params.sizes.values())
+    def side(self, params: ThumbnailsParams, source: Source) -> int | None:
+        return MARGIN * max(max(_whole(source, size)) for size in params.sizes.values())
 
     def run(self, picture: Picture, params: ThumbnailsParams) -> Result:
         images = _images(picture, params.sizes)

@@ -1,0 +1,169 @@
+import time
+from collections import Counter
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from shared import jobs
+from shared.errors import Refused
+from shared.events import EventType
+from shared.jobs import Failure, Image, Job, Move, State, StepCall
+from shared.stages import Stage
+from tests.shared.samples import BROKEN, TTL, a_job, an_image, unhurried
+
+IMAGES = 3
+CALLS = (StepCall(step="metadata", stage=Stage.PROCESS), StepCall(step="caption", stage=Stage.CAPTION))
+OUTCOMES = {
+    EventType.IMAGE_DONE: State.DONE,
+    EventType.IMAGE_FAILED: State.FAILED,
+    EventType.IMAGE_CANCELED: State.CANCELED,
+}
+
+
+class JobMoves(RuleBasedStateMachine):
+    """Every order in which workers and callers may move a job of three images through one stage or two.
+
+    The model is the least that one would write on paper: what became of each image.
+    """
+
+    @initialize(captioned=st.booleans(), impatient=st.booleans())
+    def accept(self, captioned: bool, impatient: bool) -> None:
+        self.job: Job = a_job(images=IMAGES, steps=CALLS if captioned else CALLS[:1])
+        self.last = self.job.route()[-1]
+        self.impatient = impatient
+        self.images = {image.id: image for image in map(an_image, range(IMAGES))}
+        self.model = dict.fromkeys(self.images, State.QUEUED)
+        self.canceled = False
+        self.told = [EventType.JOB_QUEUED]
+        self.task_ids = [image.task_id for image in self.images.values()]
+
+    def having(self, *states: State) -> list[Image]:
+        return [image for image in self.images.values() if image.status in states]
+
+    def pick(self, data: st.DataObject, *states: State) -> Image:
+        return data.draw(st.sampled_from(self.having(*states)))
+
+    def make(self, move: Move) -> None:
+        self.job = move.job
+        self.images |= {image.id: image for image in move.images}
+        self.told += [happening.type for happening in move.happenings]
+        self.task_ids += [image.task_id for image in move.enqueue]
+        for happening in move.happenings:
+            if happening.image is not None:
+                assert happening.image == self.images[happening.image.id]
+        assert move.ends_job == self.job.status.is_final
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.QUEUED))
+    def start(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.QUEUED)
+        self.make(jobs.started(self.job, image, token="run", now=time.time()))
+        self.model[image.id] = State.PROCESSING
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.PROCESSING))
+    def advance(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.PROCESSING)
+        results = {str(image.stage): "done"}
+        self.make(jobs.advanced(self.job, image, results=results, artifacts=(), now=time.time(), ttl=TTL))
+        self.model[image.id] = State.DONE if image.stage is self.last else State.QUEUED
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.PROCESSING))
+    def put_back(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.PROCESSING)
+        self.make(jobs.put_back(self.job, image))
+        self.model[image.id] = State.QUEUED
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.QUEUED, State.PROCESSING))
+    def fail(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.QUEUED, State.PROCESSING)
+        self.make(jobs.failed(self.job, image, BROKEN, now=time.time(), ttl=TTL))
+        self.model[image.id] = State.FAILED
+
+    @rule()
+    @precondition(lambda self: self.impatient or self.job.status.is_final)
+    def cancel(self) -> None:
+        try:
+            self.make(jobs.canceled(self.job, self.images.values(), now=time.time(), ttl=TTL))
+        except Refused:
+            assert self.job.status.is_final
+            return
+        self.canceled = True
+        self.model = {
+            image_id: state if state.is_final else State.CANCELED for image_id, state in self.model.items()
+        }
+
+    @invariant()
+    def images_are_where_the_model_says(self) -> None:
+        assert {image.id: image.status for image in self.images.values()} == self.model
+
+    @invariant()
+    def the_job_has_the_one_state_that_its_images_make(self) -> None:
+        assert self.job.status is self.expected()
+
+    def expected(self) -> State:
+        if self.canceled:
+            return State.CANCELED
+        if not all(state.is_final for state in self.model.values()):
+            return State.PROCESSING if EventType.IMAGE_PROCESSING in self.told else State.QUEUED
+        return State.DONE if State.DONE in self.model.values() else State.FAILED
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        states = Counter(self.model.values())
+        counted = {
+            State.DONE: self.job.done,
+            State.FAILED: self.job.failed,
+            State.CANCELED: self.job.canceled,
+        }
+        assert counted == {state: states[state] for state in counted}
+        assert sum(counted.values()) <= self.job.total
+        assert self.job.status.is_final == (sum(counted.values()) == self.job.total)
+
+    @invariant()
+    def events_agree_with_what_became_of_it(self) -> None:
+        counts = Counter(self.told)
+        states = Counter(self.model.values())
+        assert {type: counts[type] for type in OUTCOMES} == {
+            type: states[OUTCOMES[type]] for type in OUTCOMES
+        }
+        endings = [type for type in self.told if type.ends_job]
+        assert endings == ([f"job.{self.job.status}"] if self.job.status.is_final else [])
+        assert not endings or self.told[-1] == endings[0]
+        assert counts[EventType.JOB_PROCESSING] == (counts[EventType.IMAGE_PROCESSING] > 0)
+
+    @invariant()
+    def times_and_failures_are_those_of_the_state(self) -> None:
+        ended = self.job.status.is_final
+        assert (self.job.completed_at is not None, self.job.expires_at is not None) == (ended, ended)
+        assert (self.job.started_at is not None) == (EventType.JOB_PROCESSING in self.told)
+        assert (self.job.failure is not None) == (self.job.status in (State.FAILED, State.CANCELED))
+        for image in self.images.values():
+            assert (image.failure is not None) == (image.status in (State.FAILED, State.CANCELED))
+            assert (image.token is not None) == (image.status is State.PROCESSING)
+
+    @invariant()
+    def every_enqueue_has_an_id_of_its_own(self) -> None:
+        assert len(set(self.task_ids)) == len(self.task_ids)
+        assert {image.task_id for image in self.images.values()} <= set(self.task_ids)
+
+
+TestJobMoves = JobMoves.TestCase
+TestJobMoves.settings = settings(unhurried, max_examples=100, stateful_step_count=25)
+
+
+def test_the_failure_of_a_job_of_one_image_is_that_image():
+    failed = jobs.failed(a_job(), an_image(), BROKEN, now=0, ttl=TTL)
+
+    assert failed.job.failure == BROKEN
+
+
+def test_the_failure_of_a_job_of_many_images_says_how_many():
+    move = jobs.failed(a_job(images=2, failed=1), an_image(), BROKEN, now=0, ttl=TTL)
+
+    assert move.job.failure == Failure(
+        BROKEN.code, "None of the 2 images could be done; the last: It can't be decoded."
+    )

@@ -1,0 +1,363 @@
+import ipaddress
+import socket
+import threading
+import time
+
+import pytest
+
+from shared.urls import Openings
+from tests.receivers import Receiver, answers
+from worker_service.egress import Egress
+from worker_service.reasons import EgressFailed, Reason
+from worker_service.resolver import Resolver
+
+HOOK = "hook.example"
+LOOPBACK = Openings.of(("127.0.0.0/8", "::1/128", "10.20.0.0/16", "localhost"))
+
+
+class Names:
+    """A resolver's lookup that answers from a script, the last answer again and again, and counts."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.asked = []
+
+    def __call__(self, host, port):
+        self.asked.append(host)
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
+
+def post(egress, url, *, seconds=20.0, headers=None, body=b"{}", **options):
+    return egress.post(url, headers=headers or {}, body=body, deadline=time.monotonic() + seconds, **options)
+
+
+def failure(egress, url, **options):
+    with pytest.raises(EgressFailed) as failed:
+        post(egress, url, **options)
+    return failed.value.reason
+
+
+def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back():
+    with Receiver(answers(202, b"thanks", Retry_After="7")) as receiver:
+        answer = post(
+            Egress(LOOPBACK), receiver.url("/hook?a=b"), headers={"Content-Type": "text/x"}, body=b"hello"
+        )
+
+    received = receiver.requests[0]
+    assert (answer.status, answer.body, answer.headers["retry-after"]) == (202, b"thanks", "7")
+    assert (received.method, received.path, received.body) == ("POST", "/hook?a=b", b"hello")
+    assert received.headers == {
+        "host": f"127.0.0.1:{receiver.port}",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "content-length": "5",
+        "content-type": "text/x",
+        "user-agent": "Darkroom",
+    }
+
+
+def test_a_name_is_dialled_at_its_address_and_stays_the_host():
+    names = Names(["127.0.0.1"])
+    with Receiver() as receiver:
+        answer = post(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url(name=HOOK))
+
+    assert answer.status == 200
+    assert receiver.requests[0].headers["host"] == f"{HOOK}:{receiver.port}"
+    assert names.asked == [HOOK]
+
+
+def test_a_name_with_several_addresses_is_reached_at_one_that_answers():
+    egress = Egress(LOOPBACK, resolver=Resolver(Names(["127.0.0.2", "127.0.0.1"])))
+    with Receiver() as receiver:
+        assert post(egress, receiver.url(name=HOOK)).status == 200
+
+
+def test_addresses_that_swallow_leave_time_for_those_after_them():
+    given = []
+
+    def connect(address, port, timeout):
+        given.append(timeout)
+        raise TimeoutError
+
+    egress = Egress(
+        LOOPBACK, resolver=Resolver(Names([f"127.0.0.{n}" for n in range(1, 9)])), connect=connect
+    )
+
+    assert failure(egress, f"http://{HOOK}/") is Reason.UNREACHABLE
+    assert len(given) == 8
+    assert all(1.5 < seconds < 1.7 for seconds in given[:6])
+
+
+def test_localhost_is_reached_by_the_system_s_resolver():
+    with Receiver() as receiver:
+        assert post(Egress(LOOPBACK), receiver.url(name="localhost")).status == 200
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+def test_an_ipv6_receiver_is_reached():
+    try:
+        receiver = Receiver(host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with receiver:
+        assert post(Egress(LOOPBACK), receiver.url()).status == 200
+
+    assert receiver.requests[0].headers["host"] == f"[::1]:{receiver.port}"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        ["127.0.0.1"],
+        ["8.8.8.8", "127.0.0.1"],
+        ["127.0.0.1", "8.8.8.8"],
+        ["10.0.0.1"],
+        ["169.254.169.254"],
+        ["::1"],
+        ["::ffff:127.0.0.1"],
+        ["fe80::1%lo"],
+        ["64:ff9b::7f00:1"],
+    ],
+)
+def test_a_name_with_any_address_inside_is_blocked_without_a_connection(found):
+    names = Names(found)
+    egress = Egress(Openings(), resolver=Resolver(names), connect=unexpected)
+
+    assert failure(egress, f"http://{HOOK}/") is Reason.BLOCKED
+    assert names.asked == [HOOK]
+
+
+def test_a_name_that_turns_to_an_address_inside_is_blocked_from_then_on():
+    names = Names(["10.20.0.1"], ["127.0.0.1"])
+    with Receiver() as receiver:
+        egress = Egress(
+            Openings.of(("10.20.0.0/16",)),
+            resolver=Resolver(names),
+            connect=lambda address, port, timeout: FakePeer.of(receiver, str(address)),
+        )
+        assert post(egress, receiver.url(name=HOOK)).status == 200
+        assert failure(egress, receiver.url(name=HOOK)) is Reason.BLOCKED
+
+    assert receiver.connections == 1
+    assert len(names.asked) == 2
+
+
+def test_a_name_is_resolved_once_and_a_rebinding_answer_is_never_asked_for():
+    names = Names(["127.0.0.1"], ["127.0.0.2"])
+    with Receiver(host="127.0.0.1") as receiver:
+        post(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url(name=HOOK))
+
+    assert names.asked == [HOOK]
+    assert receiver.connections == 1
+
+
+def test_a_literal_address_is_not_resolved_at_all():
+    names = Names([])
+    with Receiver() as receiver:
+        assert post(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url()).status == 200
+
+    assert names.asked == []
+
+
+class FakePeer(socket.socket):
+    """A socket that says it is connected elsewhere than it is."""
+
+    peer = ""
+
+    @classmethod
+    def of(cls, receiver, peer):
+        connection = cls()
+        connection.connect((receiver.host, receiver.port))
+        connection.peer = peer
+        return connection
+
+    def getpeername(self):
+        return (self.peer, 80)
+
+
+def test_a_connection_that_leads_elsewhere_is_closed_before_a_byte_is_sent():
+    peers = []
+    with Receiver() as receiver:
+
+        def connect(address, port, timeout):
+            peers.append(FakePeer.of(receiver, "127.0.0.9"))
+            return peers[-1]
+
+        assert failure(Egress(LOOPBACK, connect=connect), receiver.url()) is Reason.BLOCKED
+
+    assert [peer.fileno() for peer in peers] == [-1]
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize("found", [["10.20.1.1"], ["10.21.1.1"], ["169.254.169.254"], ["8.8.8.8"]])
+def test_an_opened_network_is_dialled_at_every_port_and_nothing_beside_it(found):
+    dialled = []
+
+    def connect(address, port, timeout):
+        dialled.append((str(address), port))
+        raise ConnectionRefusedError
+
+    names = Names(found)
+    egress = Egress(Openings.of(("10.20.0.0/16",)), resolver=Resolver(names), connect=connect)
+    reason = failure(egress, f"http://{HOOK}:9000/")
+
+    assert len(names.asked) == 1
+    if found == ["10.20.1.1"]:
+        assert (reason, dialled) == (Reason.UNREACHABLE, [("10.20.1.1", 9000)])
+    else:
+        assert (reason, dialled) == (Reason.BLOCKED, [])
+
+
+def test_an_opened_name_may_live_inside_but_not_where_metadata_lives():
+    opened = Openings.of((HOOK,))
+    with Receiver() as receiver:
+        assert (
+            post(Egress(opened, resolver=Resolver(Names(["127.0.0.1"]))), receiver.url(name=HOOK)).status
+            == 200
+        )
+    metadata = Egress(opened, resolver=Resolver(Names(["169.254.169.254"])))
+
+    assert failure(metadata, f"http://{HOOK}/") is Reason.BLOCKED
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost/", "http://10.0.0.1/", "ftp://h/", "http://h.example:22/", ""]
+)
+def test_a_url_that_is_not_allowed_any_more_is_blocked(url):
+    assert failure(Egress(Openings()), url) is Reason.BLOCKED
+
+
+@pytest.mark.parametrize("closed_host", ["127.0.0.1", "127.0.0.7", "0.0.0.0", "::1", "our-redis"])
+@pytest.mark.parametrize("name", [None, "localhost", HOOK])
+def test_our_own_services_stay_closed_under_every_name_whatever_was_opened(closed_host, name):
+    found = {HOOK: ["127.0.0.1"], "localhost": ["127.0.0.1"], "our-redis": ["127.0.0.1"]}
+    openings = Openings.of((HOOK, "localhost", "127.0.0.0/8"))
+    with Receiver() as ours, Receiver() as neighbour:
+        resolver = Resolver(lambda host, port: found[host])
+        egress = Egress(openings, [("elsewhere.example", 1), (closed_host, ours.port)], resolver=resolver)
+
+        assert failure(egress, ours.url(name=name)) is Reason.BLOCKED
+        assert post(egress, neighbour.url(name=name)).status == 200
+
+    assert ours.connections == 0
+
+
+def test_another_machine_s_port_is_open_though_ours_has_the_same_number():
+    egress = Egress(LOOPBACK, [("127.0.0.1", 8000)], connect=refusing)
+
+    assert failure(egress, "http://10.20.0.1:8000/") is Reason.UNREACHABLE
+
+
+def test_while_our_own_service_can_t_be_resolved_its_port_is_closed_for_now():
+    egress = Egress(
+        LOOPBACK, [("our-redis", 6379)], resolver=Resolver(lambda host, port: []), connect=refusing
+    )
+
+    assert failure(egress, "http://10.20.0.1:6379/") is Reason.DNS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        OSError("no network"),
+        UnicodeError("label too long"),
+        RuntimeError("a resolver that broke"),
+    ],
+)
+def test_a_name_that_can_t_be_resolved_is_a_dns_failure_and_nothing_is_dialled(answer):
+    def lookup(host, port):
+        raise answer
+
+    assert (
+        failure(Egress(LOOPBACK, resolver=Resolver(lookup), connect=unexpected), f"http://{HOOK}/")
+        is Reason.DNS
+    )
+
+
+@pytest.mark.parametrize("found", [[], ["not an address"]])
+def test_an_answer_without_an_address_is_a_dns_failure(found):
+    egress = Egress(LOOPBACK, resolver=Resolver(Names(found)), connect=unexpected)
+
+    assert failure(egress, f"http://{HOOK}/") is Reason.DNS
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(20.0, 3.5), (0.5, 1.0)])
+def test_a_resolver_that_hangs_is_given_up(seconds, longest):
+    released = threading.Event()
+
+    def lookup(host, port):
+        released.wait()
+        return ["127.0.0.1"]
+
+    egress = Egress(LOOPBACK, resolver=Resolver(lookup), connect=unexpected)
+    begun = time.monotonic()
+    reason = failure(egress, f"http://{HOOK}/", seconds=seconds)
+    took = time.monotonic() - begun
+    released.set()
+
+    assert reason is Reason.DNS
+    assert took <= longest + 0.5
+
+
+def test_a_port_that_refuses_and_one_that_swallows_look_the_same():
+    def swallowing(address, port, timeout):
+        raise TimeoutError
+
+    failures = []
+    for connect in (refusing, swallowing):
+        with pytest.raises(EgressFailed) as failed:
+            post(Egress(LOOPBACK, connect=connect), "http://127.0.0.1:9/")
+        failures.append((failed.value.reason, failed.value.detail))
+
+    assert failures[0] == failures[1] == (Reason.UNREACHABLE, Reason.UNREACHABLE.detail)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_no_failure_tells_an_address_or_a_port(reason):
+    assert not any(character.isdigit() for character in EgressFailed(reason).detail)
+
+
+def test_the_environment_has_no_say(monkeypatch, tmp_path):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login someone password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1/")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+    monkeypatch.setenv("CURL_CA_BUNDLE", "/nowhere")
+
+    with Receiver(answers(200, Set_Cookie="a=b; Path=/")) as receiver:
+        egress = Egress(LOOPBACK)
+        post(egress, receiver.url())
+        post(egress, receiver.url())
+
+    assert all({"authorization", "cookie"}.isdisjoint(received.headers) for received in receiver.requests)
+    assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-A": "a\r\nX-B: b"}, {"X-A": "a\n b"}, {"X-A\r\n": "a"}, {"X-A": "\x00"}]
+)
+def test_a_header_can_t_carry_another_one(headers):
+    with Receiver() as receiver, pytest.raises(ValueError, match="control characters"):
+        post(Egress(LOOPBACK), receiver.url(), headers=headers)
+
+    assert receiver.connections == 0
+
+
+def test_a_caller_can_t_change_the_host():
+    with Receiver() as receiver:
+        post(Egress(LOOPBACK), receiver.url(), headers={"Host": "evil.example", "accept-encoding": "gzip"})
+
+    received = receiver.requests[0]
+    assert received.headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert received.headers["accept-encoding"] == "identity"
+
+
+def refusing(address, port, timeout):
+    raise ConnectionRefusedError
+
+
+def unexpected(address, port, timeout):
+    pytest.fail(f"{ipaddress.ip_address(address)} was dialled")

@@ -1,0 +1,240 @@
+import gzip
+import resource
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.urls import Openings
+from tests.receivers import (
+    Receiver,
+    answers,
+    closes,
+    drips,
+    hangs,
+    pours,
+    resets_after,
+    sends,
+    silent,
+    waits_then,
+)
+from worker_service.egress import KEPT_BYTES, MAX_HEAD, Egress
+from worker_service.reasons import EgressFailed, Reason
+
+LOOPBACK = Openings.of(("127.0.0.0/8", "::1/128"))
+OK_HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+DEADLINE = 1.0
+
+
+@pytest.fixture(scope="module")
+def egress():
+    return Egress(LOOPBACK)
+
+
+def post(egress, receiver, *, seconds=20.0, body=b"{}", **options):
+    return egress.post(receiver.url(), headers={}, body=body, deadline=time.monotonic() + seconds, **options)
+
+
+def failure(egress, receiver, **options):
+    with pytest.raises(EgressFailed) as failed:
+        post(egress, receiver, **options)
+    return failed.value.reason
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 400, 401, 404, 410, 429, 500, 503, 599])
+def test_every_status_is_an_answer(egress, status):
+    with Receiver(answers(status, b"said")) as receiver:
+        answer = post(egress, receiver)
+
+    assert (answer.status, answer.body) == (status, b"said")
+    assert receiver.connections == 1
+
+
+def test_204_is_an_answer_without_a_body(egress):
+    with Receiver(sends(b"HTTP/1.1 204 No Content\r\n\r\n")) as receiver:
+        answer = post(egress, receiver)
+
+    assert (answer.status, answer.body) == (204, b"")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["same", "http://169.254.169.254/", "file:///etc/passwd"])
+def test_a_redirect_is_an_answer_and_not_followed(egress, status, location):
+    with Receiver() as elsewhere:
+        to = elsewhere.url() if location == "same" else location
+        with Receiver(answers(status, Location=to)) as receiver:
+            answer = post(egress, receiver)
+
+    assert (answer.status, answer.headers["location"]) == (status, to)
+    assert (receiver.connections, elsewhere.connections) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        drips(OK_HEAD + b"X-Slow: " + b"a" * 1000, 0.1),
+        drips(b"a" * 1000, 0.1, after=OK_HEAD + b"Content-Length: 2\r\n"),
+        drips(b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0.05),
+        hangs,
+        silent,
+    ],
+    ids=["status dripped", "headers dripped", "continue dripped", "never answers", "never reads"],
+)
+def test_an_answer_that_does_not_come_ends_at_the_absolute_deadline(egress, behaviour):
+    with Receiver(behaviour) as receiver:
+        begun = time.monotonic()
+        reason = failure(egress, receiver, seconds=DEADLINE)
+        took = time.monotonic() - begun
+
+    assert reason is Reason.TIMEOUT
+    assert DEADLINE - 0.1 <= took <= DEADLINE + 0.9
+
+
+def test_a_status_cut_by_the_watchdog_is_not_believed(egress):
+    with Receiver(drips(b"never ending", 1.0, after=OK_HEAD + b"X-A: b\r\n")) as receiver:
+        assert failure(egress, receiver, seconds=0.5) is Reason.TIMEOUT
+
+
+def test_a_body_that_the_receiver_never_reads_ends_at_the_deadline(egress):
+    with Receiver(silent) as receiver:
+        assert failure(egress, receiver, seconds=DEADLINE, body=b"a" * 20_000_000) is Reason.TIMEOUT
+
+
+def test_a_connection_that_nobody_accepts_ends_at_the_deadline(egress):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        with pytest.raises(EgressFailed) as failed:
+            egress.post(
+                f"http://127.0.0.1:{full.getsockname()[1]}/",
+                headers={},
+                body=b"",
+                deadline=time.monotonic() + DEADLINE,
+            )
+        for one in waiting:
+            one.close()
+
+    assert failed.value.reason is Reason.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (closes, Reason.UNREACHABLE),
+        (resets_after(b""), Reason.UNREACHABLE),
+        (resets_after(OK_HEAD), Reason.UNREACHABLE),
+        (sends(b"HTTP/1.1 20"), Reason.INVALID_ANSWER),
+        (sends(OK_HEAD), Reason.UNREACHABLE),
+        (sends(OK_HEAD + b"Content-Le"), Reason.INVALID_ANSWER),
+        (sends(OK_HEAD + b"X-A: b\r\n"), Reason.UNREACHABLE),
+        (sends(b"SSH-2.0-OpenSSH_9.2\r\n"), Reason.INVALID_ANSWER),
+        (sends(b"-ERR unknown command 'POST'\r\n"), Reason.INVALID_ANSWER),
+        (sends(b"HTTP/1.1 abc\r\n\r\n"), Reason.INVALID_ANSWER),
+        (sends(b"HTTP/1.1 99999 OK\r\n\r\n"), Reason.INVALID_ANSWER),
+        (sends(b"ICY 200 OK\r\n\r\n"), Reason.INVALID_ANSWER),
+        (sends(b"\x00\xff" * 100 + b"\n"), Reason.INVALID_ANSWER),
+        (sends(OK_HEAD + b"X: y\r\n" * 101 + b"\r\n"), Reason.INVALID_ANSWER),
+        (pours(OK_HEAD + b"X: ", b"a" * MAX_HEAD), Reason.INVALID_ANSWER),
+        (pours(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), Reason.INVALID_ANSWER),
+        (pours(b"", b"a" * MAX_HEAD), Reason.INVALID_ANSWER),
+        (sends(OK_HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), Reason.INVALID_ANSWER),
+    ],
+)
+def test_what_is_no_whole_answer_is_a_failure(egress, behaviour, reason):
+    with Receiver(behaviour) as receiver:
+        assert failure(egress, receiver) is reason
+
+
+def test_a_port_where_nobody_listens_is_unreachable(egress):
+    with Receiver() as receiver:
+        pass
+
+    assert failure(egress, receiver) is Reason.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pours(OK_HEAD + b"Content-Length: 1000000000000\r\n\r\n", b"a" * 65536),
+        pours(CHUNKED, b"10000\r\n" + b"a" * 65536 + b"\r\n"),
+        pours(OK_HEAD + b"\r\n", b"a" * 65536),
+        pours(OK_HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(bytes(5_000_000))),
+    ],
+    ids=["a terabyte", "endless chunks", "no length", "gzip bomb"],
+)
+def test_an_endless_body_is_cut_after_its_beginning(egress, behaviour):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Receiver(behaviour) as receiver:
+        answer = post(egress, receiver)
+        assert receiver.cut.wait(20)
+
+    assert answer.status == 200
+    assert len(answer.body) == KEPT_BYTES
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_compressed_body_is_kept_as_it_travelled(egress):
+    body = gzip.compress(b"hello")
+    with Receiver(answers(200, body, Content_Encoding="gzip")) as receiver:
+        assert post(egress, receiver).body == body
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kept"),
+    [
+        (drips(b"slowly" * 100, 0.2, after=OK_HEAD + b"Content-Length: 600\r\n\r\nbegun"), b"begun"),
+        (drips(b"5\r\nlater" * 100, 0.2, after=CHUNKED + b"5\r\nbegun\r\n"), b"begun"),
+        (drips(b"", after=OK_HEAD + b"Content-Length: 600\r\n\r\nbegun"), b"begun"),
+        (sends(OK_HEAD + b"Content-Length: 600\r\n\r\nbegun"), b"begun"),
+        (sends(CHUNKED + b"5\r\nbegun\r\nnot a length\r\n"), b"begun"),
+        (resets_after(OK_HEAD + b"Content-Length: 600\r\n\r\n"), b""),
+    ],
+    ids=["dripped", "dripped in chunks", "stops", "short", "bad chunk", "reset"],
+)
+def test_a_bad_body_does_not_fail_an_answer_whose_headers_are_in(egress, behaviour, kept):
+    with Receiver(behaviour) as receiver:
+        begun = time.monotonic()
+        answer = post(egress, receiver, patience=0.5)
+        took = time.monotonic() - begun
+
+    assert answer.status == 200
+    assert answer.body.startswith(kept)
+    assert took < 5
+
+
+def test_a_reader_with_patience_gets_all_of_a_slow_body(egress):
+    with Receiver(drips(b"slowly", 0.01, after=OK_HEAD + b"Content-Length: 6\r\n\r\n")) as receiver:
+        assert post(egress, receiver, patience=20).body == b"slowly"
+
+
+def test_an_answer_that_takes_its_time_is_waited_for(egress):
+    with Receiver(waits_then(answers(201), 0.3)) as receiver:
+        assert post(egress, receiver).status == 201
+
+
+def test_an_answer_before_the_whole_body_was_read_is_an_answer(egress):
+    def behave(wire):
+        wire.connection.recv(1000)
+        wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        wire.connection.shutdown(socket.SHUT_WR)
+
+    with Receiver(behave) as receiver:
+        assert post(egress, receiver, body=b"a" * 5_000_000).status == 413
+
+
+def test_128_hanging_receivers_do_not_delay_another(egress):
+    with Receiver(hangs) as hanging, Receiver() as healthy, ThreadPoolExecutor(128) as threads:
+        stuck = [threads.submit(failure, egress, hanging, seconds=60.0) for _ in range(127)]
+        hanging.wait_for(127)
+
+        begun = time.monotonic()
+        assert threads.submit(post, egress, healthy).result().status == 200
+        took = time.monotonic() - begun
+        hanging.released.set()
+
+        assert took < 10
+        assert {each.result() for each in stuck} == {Reason.UNREACHABLE}

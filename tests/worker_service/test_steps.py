@@ -1,0 +1,202 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from shared.errors import Code, ImageFailed
+from tests import photos
+from worker_service import registry
+from worker_service.decode import Limits, admit
+from worker_service.picture import Picture
+from worker_service.steps import Artifact, Step, StepFailed
+
+# The example of the manual, to the letter.
+INVERT = '''
+from pydantic import BaseModel, Field
+from worker_service.steps import Artifact, Picture, Result, Step
+
+
+class InvertParams(BaseModel):
+    strength: float = Field(1.0, ge=0, le=1, description="1 inverts fully")
+
+
+class Invert(Step[InvertParams]):
+    """The negative of the picture."""
+
+    name = "invert"
+    params = InvertParams
+    version = 1                # raise it when results change: cached ones of older versions are forgotten
+    cacheable = True           # the same picture and params give the same result
+    max_side = 2000            # the most pixels it can use on a side; None: all of them
+
+    def run(self, picture: Picture, params: InvertParams) -> Result:
+        negative = 255 - picture.pixels          # uint8, height × width × 3, upright sRGB
+        return Result(data={"strength": params.strength}, artifacts=[Artifact.jpeg("inverted", negative)])
+'''  # noqa: RUF001 (the sign is the manual's)
+BUILT_IN = ("metadata", "thumbnails", "convert", "contours")
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory) -> dict[str, Step[Any]]:
+    folder: Path = tmp_path_factory.mktemp("steps")
+    (folder / "invert.py").write_text(INVERT)
+    return registry.load(str(folder))
+
+
+def picture_for(step: Step[Any], params: Any, name: str) -> Picture:
+    admitted = admit(photos.odd(name), Limits())
+    side = step.side(params, admitted.source)
+    picture = admitted.picture(side)
+    return picture if side is None else picture.limited(side)
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, "invert"])
+class TestEveryStep:
+    """What holds for a step, whoever wrote it."""
+
+    @pytest.fixture
+    def step(self, steps, name):
+        steps[name].load()
+        return steps[name]
+
+    @pytest.mark.parametrize("photo", photos.ODD)
+    def test_it_copes_with_every_kind_of_photo(self, step, photo):
+        params = step.params()
+
+        result = step.run(picture_for(step, params, photo), params)
+
+        json.dumps(dict(result.data), allow_nan=False)
+        for artifact in result.artifacts:
+            assert re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", artifact.name)
+            assert re.fullmatch(r"[a-z]+/[a-z0-9+.-]+", artifact.media_type)
+            assert artifact.data
+        assert len({artifact.name for artifact in result.artifacts}) == len(result.artifacts)
+
+    @pytest.mark.parametrize("photo", ["jpeg", "png with alpha", "16-bit png"])
+    def test_it_leaves_the_picture_as_it_was(self, step, photo):
+        params = step.params()
+        picture = picture_for(step, params, photo)
+        before = (picture.image.tobytes(), picture.pixels.tobytes(), picture.image.info.copy())
+
+        step.run(picture, params)
+
+        assert (picture.image.tobytes(), picture.pixels.tobytes(), picture.image.info) == before
+
+    @pytest.mark.parametrize("photo", ["jpeg", "png with alpha"])
+    def test_it_gives_the_same_for_the_same(self, step, photo):
+        params = step.params()
+
+        one = step.run(picture_for(step, params, photo), params)
+        other = step.run(picture_for(step, params, photo), params)
+
+        assert one == other
+
+    def test_its_announcement_describes_it(self, step, name):
+        offer = registry.announcement(step)
+
+        assert offer.name == name
+        assert offer.description.endswith(".")
+        assert offer.stage == "process"
+        assert offer.version >= 1
+        json.dumps(dict(offer.params))
+
+    def test_its_schema_is_sound_and_takes_its_own_defaults(self, step):
+        schema = registry.announcement(step).params
+        validator = jsonschema.Draft202012Validator(schema)
+        defaults = {
+            name: value["default"] for name, value in schema["properties"].items() if "default" in value
+        }
+
+        validator.check_schema(schema)
+
+        assert validator.is_valid({})
+        assert validator.is_valid(defaults)
+        assert step.params.model_validate(defaults) == step.params()
+
+    def test_its_schema_refuses_what_it_does_not_know(self, step):
+        validator = jsonschema.Draft202012Validator(registry.announcement(step).params)
+
+        assert not validator.is_valid({"colour-of-the-moon": 1})
+
+
+@pytest.mark.parametrize(
+    ("step", "params", "message"),
+    [
+        ("thumbnails", {"quality": 0}, "0 is less than the minimum of 1"),
+        ("thumbnails", {"sizes": {"a": 0}}, "0 is less than the minimum of 1"),
+        (
+            "thumbnails",
+            {"sizes": {"a": {"width": 9, "height": 9999}}},
+            "9999 is greater than the maximum of 4096",
+        ),
+        ("thumbnails", {"sizes": {"a": {"width": 9}}}, "'height' is a required property"),
+        ("thumbnails", {"sizes": {"A": 9}}, "'A' does not match '^[a-z0-9][a-z0-9_-]{0,63}$'"),
+        ("metadata", {"privacy": "some"}, "'some' is not one of ['safe', 'all', 'none']"),
+        ("convert", {"background": "red"}, "'red' does not match '^#[0-9a-fA-F]{6}$'"),
+        ("contours", {"formats": ["json", "json"]}, "['json', 'json'] has non-unique elements"),
+        ("contours", {"max_side": "big"}, "'big' is not of type 'integer'"),
+    ],
+)
+def test_a_schema_says_what_is_wrong_in_one_sentence(steps, step, params, message):
+    errors = jsonschema.Draft202012Validator(registry.announcement(steps[step]).params).iter_errors(params)
+
+    assert [error.message for error in errors] == [message]
+
+
+def test_the_step_of_the_manual_inverts(steps):
+    step = steps["invert"]
+    picture = picture_for(step, step.params(), "png")
+
+    result = step.run(picture, step.params())
+
+    (artifact,) = result.artifacts
+    negative = admit(artifact.data, Limits()).picture(None).pixels
+    assert result.data == {"strength": 1.0}
+    assert (artifact.name, artifact.media_type) == ("inverted", "image/jpeg")
+    assert np.abs((255 - negative).astype(int) - photos.pixels()).mean() < 4
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", "a/b", "../a", "a b", "a" * 65, "a\n"])
+def test_an_artifact_has_a_name_that_fits_a_url(name):
+    with pytest.raises(ValueError, match="can't be named"):
+        Artifact.json(name, {})
+
+
+def test_artifacts_are_made_from_pixels_pictures_and_values():
+    pixels = photos.pixels(64, 48)
+
+    jpeg, png, value = (
+        Artifact.jpeg("a", pixels),
+        Artifact.png("b", pixels),
+        Artifact.json("c", {"é": [1, None]}),
+    )
+    webp = Artifact.picture("d", photos.motif(64, 48), "webp", 50)
+
+    assert (jpeg.media_type, jpeg.width, jpeg.height) == ("image/jpeg", 64, 48)
+    assert (admit(png.data, Limits()).picture(None).pixels == pixels).all()
+    assert (value.data, value.media_type, value.width) == (
+        '{"é":[1,null]}'.encode(),
+        "application/json",
+        None,
+    )
+    assert (webp.media_type, webp.width) == ("image/webp", 64)
+
+
+def test_an_artifact_says_what_json_can_not():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Artifact.json("a", float("nan"))
+
+
+def test_a_step_that_fails_says_why():
+    failed = StepFailed("There is no moon in the picture.")
+
+    assert isinstance(failed, ImageFailed)
+    assert (failed.code, failed.detail, failed.retryable) == (
+        Code.STEP_FAILED,
+        "There is no moon in the picture.",
+        False,
+    )
