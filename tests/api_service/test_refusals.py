@@ -10,7 +10,7 @@ from shared.stores import Stores
 MIB = 1024 * 1024
 
 
-def everything_stored(stores: Stores) -> set[object]:
+def everything_stored(stores: Stores) -> set[bytes | str]:
     return {*stores.redis.keys("*")} - {stores.keys.catalogue().encode()}
 
 
@@ -251,10 +251,10 @@ def test_a_body_of_another_type_is_refused(client, content_type):
 
 
 def test_unknown_query_fields_of_a_raw_upload_are_refused(client, photo):
-    answer = client.post("/v1/jobs?pipelin=metadata", data=photo, content_type="image/jpeg")
+    answer = client.post("/v1/jobs?pipes=metadata", data=photo, content_type="image/jpeg")
 
     assert_refused(answer, 422, "params_invalid")
-    assert answer.json["errors"][0]["pointer"] == "/pipelin"
+    assert answer.json["errors"][0]["pointer"] == "/pipes"
 
 
 @pytest.mark.parametrize(
