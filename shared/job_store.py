@@ -5,7 +5,6 @@ events, the deliveries, the blobs and the RQ enqueues. Of two racing writers, on
 again.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import cast
@@ -159,10 +158,9 @@ class JobStore:
         self._write_record(pipe, before.job, move)
         self._settle_blobs(pipe, before, move)
         self._enqueue(pipe, move.job, move.enqueue, at_front=move.at_front)
-        now = time.time()
         for happening in move.happenings:
-            self._events.append(pipe, move.job, happening, now)
-            self._deliveries.announce(pipe, move.job, after.images, happening, now)
+            self._events.append(pipe, move.job, happening, move.at)
+            self._deliveries.announce(pipe, move.job, after.images, happening, move.at)
         if move.ends_job:
             self._write_end(pipe, after)
         return after

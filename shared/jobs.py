@@ -125,9 +125,10 @@ class Happening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """What becomes of a job: the record, the images that change, what to tell, and what to enqueue."""
+    """What becomes of a job `at` a moment: the record, its images, what to tell, and what to enqueue."""
 
     job: Job
+    at: float
     images: tuple[Image, ...] = ()
     happenings: tuple[Happening, ...] = ()
     enqueue: tuple[Image, ...] = ()
@@ -160,7 +161,7 @@ def started(job: Job, image: Image, *, token: str, now: float) -> Move:
     if job.status is State.QUEUED:
         job = replace(job, status=State.PROCESSING, started_at=job.started_at or now)
         happenings.insert(0, Happening(EventType.JOB_PROCESSING))
-    return Move(job=job, images=(running,), happenings=tuple(happenings))
+    return Move(job=job, at=now, images=(running,), happenings=tuple(happenings))
 
 
 def advanced(
@@ -182,7 +183,7 @@ def advanced(
     next_stage = after(image.stage, job.route())
     if next_stage is not None:
         waiting = replace(image, status=State.QUEUED, stage=next_stage, task_id=fresh_id())
-        return Move(job=job, images=(waiting,), enqueue=(waiting,))
+        return Move(job=job, at=now, images=(waiting,), enqueue=(waiting,))
     image = replace(image, status=State.DONE)
     return _image_ended(replace(job, done=job.done + 1), image, EventType.IMAGE_DONE, now=now, ttl=ttl)
 
@@ -193,10 +194,10 @@ def failed(job: Job, image: Image, failure: Failure, *, now: float, ttl: int) ->
     return _image_ended(replace(job, failed=job.failed + 1), image, EventType.IMAGE_FAILED, now=now, ttl=ttl)
 
 
-def put_back(job: Job, image: Image) -> Move:
+def put_back(job: Job, image: Image, *, now: float) -> Move:
     """The image waits for another run of the same stage, before others."""
     waiting = replace(image, status=State.QUEUED, token=None, task_id=fresh_id())
-    return Move(job=job, images=(waiting,), enqueue=(waiting,), at_front=True)
+    return Move(job=job, at=now, images=(waiting,), enqueue=(waiting,), at_front=True)
 
 
 def canceled(job: Job, images: Iterable[Image], *, now: float, ttl: int) -> Move:
@@ -214,7 +215,7 @@ def canceled(job: Job, images: Iterable[Image], *, now: float, ttl: int) -> Move
     )
     job = replace(job, canceled=job.canceled + len(stopped), failure=failure)
     happenings = tuple(Happening(EventType.IMAGE_CANCELED, image) for image in stopped)
-    told = Move(job=job, images=stopped, happenings=happenings)
+    told = Move(job=job, at=now, images=stopped, happenings=happenings)
     return told.then(_ended(job, State.CANCELED, now=now, ttl=ttl))
 
 
@@ -226,7 +227,7 @@ _ENDINGS = {
 
 
 def _image_ended(job: Job, image: Image, type: EventType, *, now: float, ttl: int) -> Move:
-    told = Move(job=job, images=(image,), happenings=(Happening(type, image),))
+    told = Move(job=job, at=now, images=(image,), happenings=(Happening(type, image),))
     if job.done + job.failed + job.canceled < job.total:
         return told
     if job.done:
@@ -245,4 +246,4 @@ def _why_none_succeeded(job: Job, last: Image) -> Failure | None:
 
 def _ended(job: Job, status: State, *, now: float, ttl: int) -> Move:
     job = replace(job, status=status, completed_at=now, expires_at=now + ttl)
-    return Move(job=job, happenings=(Happening(_ENDINGS[status]),))
+    return Move(job=job, at=now, happenings=(Happening(_ENDINGS[status]),))

@@ -76,7 +76,7 @@ class Runner:
             if image is None or image.task_id != task_id:
                 return None
             if image.token == token:
-                return Move(job=snapshot.job)
+                return Move(job=snapshot.job, at=time.time())
             if image.status is not State.QUEUED:
                 return None
             return jobs.started(snapshot.job, image, token=token, now=time.time())
@@ -119,7 +119,7 @@ class Runner:
 
     def _failing(self, job: Job, image: Image, failure: Failure) -> Move:
         if failure.code in CRASHES and image.attempts < self._crash_attempts:
-            return jobs.put_back(job, image)
+            return jobs.put_back(job, image, now=time.time())
         return jobs.failed(job, image, failure, now=time.time(), ttl=self._ttl)
 
     def _check_current(self, run: Run) -> None:

@@ -73,7 +73,7 @@ class JobMoves(RuleBasedStateMachine):
     @precondition(lambda self: self.having(State.PROCESSING))
     def put_back(self, data: st.DataObject) -> None:
         image = self.pick(data, State.PROCESSING)
-        self.make(jobs.put_back(self.job, image))
+        self.make(jobs.put_back(self.job, image, now=time.time()))
         self.model[image.id] = State.QUEUED
 
     @rule(data=st.data())

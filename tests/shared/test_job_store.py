@@ -368,7 +368,7 @@ def test_an_image_that_is_put_back_waits_before_others(stores):
     start(stores, job_id)
     stores.redis.lpop(stores.queues[Role.PROCESS].key)
 
-    stores.jobs.move(job_id, on("1", jobs.put_back))
+    stores.jobs.move(job_id, on("1", lambda job, image: jobs.put_back(job, image, now=time.time())))
 
     [image] = stores.jobs.get(job_id).images
     assert (image.status, image.token, image.attempts) == (State.QUEUED, None, 1)
@@ -496,7 +496,7 @@ def test_what_no_longer_holds_is_gone_from_the_record(stores):
     fail(stores, snapshot.job.id)
 
     def undo(now: Snapshot) -> Move:
-        return Move(job=replace(now.job, failure=None, completed_at=None, expires_at=None))
+        return Move(job=replace(now.job, failure=None, completed_at=None, expires_at=None), at=0.0)
 
     stores.jobs.move(snapshot.job.id, undo)
 

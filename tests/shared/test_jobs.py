@@ -107,7 +107,7 @@ def test_a_job_is_done_when_at_least_one_image_is(done, failed, status):
 def test_an_image_put_back_keeps_its_stage_and_its_attempts():
     image = an_image(status=State.PROCESSING, token="t", attempts=1)
 
-    move = jobs.put_back(a_job(), image)
+    move = jobs.put_back(a_job(), image, now=NOW)
 
     assert (
         move.images
