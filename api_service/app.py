@@ -1,6 +1,9 @@
 """Puts the HTTP service together."""
 
+import logging
+import time
 import uuid
+from contextlib import ExitStack
 
 from flask import Flask, Response, g, request
 
@@ -19,6 +22,9 @@ from api_service.services import EXTENSION, Services
 from api_service.settings import ApiSettings
 from api_service.ui import ui
 from shared import observe
+from shared.observe import bound
+
+log = logging.getLogger(__name__)
 
 # What a multipart form may hold besides its images.
 EXTRA_PARTS = 20
@@ -35,13 +41,16 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     app.config["MAX_FORM_PARTS"] = settings.max_images + EXTRA_PARTS
     app.extensions[EXTENSION] = Services.build(settings)
     app.validation_error_callback = _raise
-    problems.register(app)
+    problems.register(app, settings.public_url)
+    # A path of ours is what it says: a redirect would be an answer in HTML.
+    app.url_map.merge_slashes = False
     for noun in (jobs, artifacts, deliveries, catalogue, health):
         app.register_api(noun.bp)
     app.register_blueprint(ui.bp)
     documentation.register(app)
     app.before_request(_name_request)
     app.after_request(_name_answer)
+    app.teardown_request(_end_request)
     return app
 
 
@@ -51,11 +60,19 @@ def _raise(error: Exception) -> None:
 
 def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = (
-        given if 0 < len(given) <= 128 and given.isprintable() and given.isascii() else uuid.uuid4().hex
-    )
+    usable = 0 < len(given) <= 128 and given.isprintable() and given.isascii()
+    g.request_id = given if usable else uuid.uuid4().hex
+    g.started = time.monotonic()
+    g.bound = ExitStack()
+    g.bound.enter_context(bound(request_id=g.request_id))
 
 
 def _name_answer(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.get("request_id") or uuid.uuid4().hex
+    response.headers["X-Request-Id"] = g.request_id
+    seconds = time.monotonic() - g.started
+    log.info("%s %s: %d in %.3f s", request.method, request.path, response.status_code, seconds)
     return response
+
+
+def _end_request(error: BaseException | None) -> None:
+    g.bound.close()

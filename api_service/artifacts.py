@@ -1,5 +1,6 @@
 """The bytes that steps made: cacheable, resumable, and inert in a browser."""
 
+import re
 import time
 
 from flask import Response, request
@@ -20,7 +21,8 @@ bp = APIBlueprint("artifacts", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(na
 def show(path: ArtifactPath, query: SignatureQuery) -> Response:
     """Read an artifact."""
     _check_signature(path, query)
-    image = services().stores.jobs.get(path.job_id, tenant=TENANT).image(path.image_id)
+    store = services().stores.jobs
+    image = store.get(path.job_id, tenant=TENANT, images=[path.image_id]).image(path.image_id)
     if image is None:
         raise Refused(Code.NOT_FOUND, f"The job has no image {path.image_id!r}.")
     return _bytes(image, path.name)
@@ -62,5 +64,12 @@ def _inert(artifact: StoredArtifact, data: bytes) -> Response:
     response.headers["Cache-Control"] = "private, max-age=3600"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    response.headers["Accept-Ranges"] = "bytes"
+    response.make_conditional(request, accept_ranges=_asks_for_one_range(), complete_length=len(data))
     return response
+
+
+def _asks_for_one_range() -> bool:
+    """Whether the Range header is one that we serve; any other counts as none (RFC 9110, section 14.2)."""
+    found = re.fullmatch(r"bytes=(?:(\d+)-(\d*)|-\d+)", request.headers.get("Range", ""), re.ASCII)
+    return found is not None and not (found[2] and int(found[2]) < int(found[1]))

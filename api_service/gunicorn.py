@@ -9,9 +9,15 @@ from gevent import monkey
 # Before anything imports ssl or threading, or those modules keep what they found.
 monkey.patch_all()
 
+import uuid  # noqa: E402
 from pathlib import Path  # noqa: E402
+from socket import socket  # noqa: E402
+
+from gunicorn import util  # noqa: E402
 
 from api_service.settings import ApiSettings  # noqa: E402
+from shared.errors import Code  # noqa: E402
+from shared.records import compact  # noqa: E402
 
 _settings = ApiSettings.from_env()
 
@@ -29,3 +35,21 @@ timeout = 120
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (gunicorn makes the name)
 accesslog = None
 loglevel = "warning"
+
+
+def post_worker_init(worker: object) -> None:
+    """Have gunicorn answer what it can't parse as the rest of the service does: not in HTML."""
+    util.write_error = _write_problem
+
+
+def _write_problem(sock: socket, status: int, reason: str, message: str) -> None:
+    said = {"title": reason, "status": status, "detail": message, "code": Code.MALFORMED}
+    body = compact({"type": "about:blank", **said})
+    head = [
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body.encode())}",
+        f"X-Request-Id: {uuid.uuid4().hex}",
+    ]
+    util.write_nonblock(sock, "\r\n".join([*head, "", body]).encode())

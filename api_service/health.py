@@ -5,6 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
 
 from api_service import openapi
+from api_service.problems import RETRY_AFTER
 from api_service.services import services
 from shared.formats import FORMATS
 from shared.version import VERSION
@@ -28,7 +29,9 @@ def readyz() -> Response:
     except RedisError:
         pipelines, workers = [], {}
     if not pipelines:
-        return openapi.json_response({"status": []}, 503)
+        response = openapi.json_response({"status": []}, 503)
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response
     return openapi.json_response({"status": pipelines, "workers": workers})
 
 

@@ -4,20 +4,23 @@ import base64
 import binascii
 import io
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from flask import Request
 from pydantic import BaseModel, ValidationError
+from werkzeug.formparser import FormDataParser
 
+from api_service import strict_json
 from api_service.problems import field_errors, pointer
 from api_service.schemas import ImageBody, ImagesBody, PlanBody, TermsBody
 from api_service.submissions import Submission, Upload
 from shared.errors import Code, FieldError, Refused
 
 MAX_KEY = 255
+MAX_DEPTH = 32
+MAX_JSON = 64 * 1024
 DEFAULT_PIPELINE = "analyze"
 
 M = TypeVar("M", bound=BaseModel)
@@ -26,15 +29,22 @@ M = TypeVar("M", bound=BaseModel)
 class UploadRequest(Request):
     """A request whose files stay in memory: they are wanted there, and a container has no disk to spare."""
 
+    def make_form_data_parser(self) -> FormDataParser:
+        """One that says what is broken, instead of leaving it out."""
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
+
     def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
         return io.BytesIO()
 
 
 @dataclass(slots=True)
 class Form:
-    """The fields of a request in native types, its images, and what is wrong with either."""
+    """The fields of a request, `typed` if in native types, its images, and what is wrong with either."""
 
     fields: dict[str, Any]
+    typed: bool = False
     uploads: list[Upload] = field(default_factory=list)
     wrong: list[FieldError] = field(default_factory=list)
 
@@ -46,6 +56,7 @@ def read(request: Request, tenant: str) -> tuple[Submission, list[FieldError]]:
     """
     form = _form(request)
     form.wrong += _unknown_fields(form.fields)
+    form.wrong += _outsized(form.fields)
     plan = _validated(PlanBody, form)
     terms = _validated(TermsBody, form)
     if plan.pipeline is not None and plan.steps is not None:
@@ -53,7 +64,7 @@ def read(request: Request, tenant: str) -> tuple[Submission, list[FieldError]]:
     submission = Submission(
         tenant=tenant,
         uploads=form.uploads,
-        pipeline=plan.pipeline or (None if plan.steps else DEFAULT_PIPELINE),
+        pipeline=DEFAULT_PIPELINE if plan.pipeline is None and plan.steps is None else plan.pipeline,
         steps=None if plan.steps is None else [step.model_dump() for step in plan.steps],
         params=plan.params,
         callback_url=terms.callback_url,
@@ -82,8 +93,12 @@ def _form(request: Request) -> Form:
 
 
 def _multipart(request: Request) -> Form:
-    files = request.files.getlist("file")
+    try:
+        files = request.files.getlist("file")
+    except ValueError as error:
+        raise Refused(Code.MALFORMED, f"The multipart body can't be read: {error}") from error
     form = _texts(request.form.to_dict(flat=False), "")
+    form.wrong += _stray_query(request)
     if not files:
         form.wrong.append(FieldError("/file", "Field required"))
     form.wrong += [
@@ -104,12 +119,13 @@ def _raw(request: Request) -> Form:
 
 def _json(request: Request) -> Form:
     try:
-        body = _parsed(request.get_data(cache=False).decode())
+        body = strict_json.parsed(request.get_data(cache=False).decode())
     except (ValueError, RecursionError) as error:
         raise Refused(Code.MALFORMED, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refused.because([FieldError("", "The body must be a JSON object.")])
-    form = Form({name: value for name, value in body.items() if name != "images"})
+    form = Form({name: value for name, value in body.items() if name != "images"}, typed=True)
+    form.wrong += _stray_query(request)
     try:
         images = ImagesBody.model_validate({name: body[name] for name in ("images",) if name in body}).images
     except ValidationError as error:
@@ -138,9 +154,9 @@ def _add_image(form: Form, image: ImageBody, where: str) -> None:
 
 def _decoded(text: str) -> bytes:
     """Bytes from base64 or a data: URI (RFC 2397)."""
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         header, comma, text = text.partition(",")
-        if not comma or not header.endswith(";base64"):
+        if not comma or not header.lower().endswith(";base64"):
             raise ValueError("It is not a data: URI in base64.")
     try:
         return base64.b64decode("".join(text.split()), validate=True)
@@ -163,27 +179,10 @@ def _texts(fields: Mapping[str, list[str]], prefix: str) -> Form:
 
 def _native(name: str, text: str) -> Any:
     if name in ("steps", "params", "metadata"):
-        return _parsed(text)
+        return strict_json.parsed(text)
     if name == "callback_events":
         return [event.strip() for event in text.split(",")]
     return text
-
-
-def _parsed(text: str) -> Any:
-    """A JSON value that can be written again: no NaN, no infinity, no half of a character."""
-    value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
-    if "\\u" in text:
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number that JSON has")
 
 
 def _unknown_fields(fields: Mapping[str, Any]) -> list[FieldError]:
@@ -195,11 +194,36 @@ def _unknown_fields(fields: Mapping[str, Any]) -> list[FieldError]:
     ]
 
 
+def _stray_query(request: Request) -> list[FieldError]:
+    return [
+        FieldError(pointer("", name), "The query is read with a raw image only; send it as a field.")
+        for name in request.args
+    ]
+
+
+def _outsized(fields: dict[str, Any]) -> list[FieldError]:
+    """What is too large or too deep to be looked at, which is then left out."""
+    wrong = []
+    for name in fields.keys() & {"steps", "params", "metadata"}:
+        if strict_json.is_deeper(fields[name], MAX_DEPTH):
+            wrong.append(FieldError(pointer("", name), f"It may be nested {MAX_DEPTH} deep."))
+        elif len(json.dumps(fields[name])) > MAX_JSON:
+            wrong.append(FieldError(pointer("", name), f"It may have at most {MAX_JSON} characters as JSON."))
+    for each in wrong:
+        del fields[each.pointer[1:]]
+    return wrong
+
+
 def _validated(model: type[M], form: Form) -> M:
     """The part of the form that `model` is about; what is wrong with it is noted and left out."""
     given = {name: value for name, value in form.fields.items() if name in model.model_fields}
     try:
-        return model.model_validate(given)
+        # Native types are meant: only texts are read for what they say.
+        return (
+            model.model_validate_json(json.dumps(given), strict=True)
+            if form.typed
+            else model.model_validate(given)
+        )
     except ValidationError as error:
         form.wrong += field_errors(error)
         broken = {each["loc"][0] for each in error.errors()}

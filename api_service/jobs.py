@@ -20,10 +20,10 @@ from shared.stages import Role
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:$|[,;])")
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,99})\"?\s*(?:$|[,;])")
 
 
-@bp.post("", responses=openapi.answers(openapi.JOB, 200, 202), openapi_extensions=openapi.SUBMISSION)
+@bp.post("", responses=openapi.ACCEPTED, openapi_extensions=openapi.SUBMISSION)
 def submit() -> Response:
     """Submit one or more images.
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from api_service import document_schemas as documents
 from api_service.problems import MEDIA_TYPE
-from api_service.schemas import JsonSubmission, PlanBody, TermsBody
+from api_service.schemas import MAX_TIMEOUT, JsonSubmission, PlanBody, TermsBody
 from shared.events import CALLBACK_EVENTS
 from shared.records import compact
 from shared.version import VERSION
@@ -41,10 +41,18 @@ def json_response(document: Any, status: int = 200) -> Response:
     return Response(compact(document), status=status, mimetype="application/json")
 
 
-def answers(model: type[BaseModel] | None, *statuses: int, problems: Iterable[int] = ()) -> Answers:
+def answers(
+    model: type[BaseModel] | None,
+    *statuses: int,
+    problems: Iterable[int] = (),
+    headers: Mapping[str, Any] | None = None,
+) -> Answers:
     """The `responses` of a view: `model` with each of the statuses, and problem documents for all else."""
     content = {"application/json": {"schema": reference(model)}} if model else {}
-    told: Answers = {status: {"description": _phrase(status), "content": content} for status in statuses}
+    told: Answers = {
+        status: {"description": _phrase(status), "content": content, "headers": dict(headers or {})}
+        for status in statuses
+    }
     return {**told, **{status: _problem(status) for status in problems}, "default": _problem(None)}
 
 
@@ -71,6 +79,8 @@ def specification(app: OpenAPI) -> Mapping[str, Any]:
     for path in spec["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
+            for answer in operation["responses"].values():
+                answer["headers"] = {**_HEADERS, **answer.get("headers", {})}
     return spec
 
 
@@ -100,6 +110,15 @@ def _webhook(event: str) -> dict[str, Any]:
     }
 
 
+_TEXT = {"schema": {"type": "string"}}
+_HEADERS = {"X-Request-Id": {"description": "The caller's, or one of ours.", **_TEXT}}
+_ACCEPTED_HEADERS = {
+    "Location": {"description": "The job.", **_TEXT},
+    "Idempotent-Replayed": {"description": "`true` if an earlier request made the job.", **_TEXT},
+    "Preference-Applied": {"description": "The wait that was kept.", **_TEXT},
+}
+ACCEPTED = answers(JOB, 200, 202, headers=_ACCEPTED_HEADERS)
+
 BYTES: Answers = {
     200: {
         "description": "The bytes.",
@@ -111,6 +130,11 @@ BYTES: Answers = {
 }
 
 _TEXTS = ("pipeline", "callback_url", "callback_events", "steps", "params", "metadata")
+_TERMS: dict[str, Any] = {
+    "priority": {"type": "string", "enum": ["high", "normal"]},
+    "timeout": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT},
+    "cache": {"type": "boolean"},
+}
 _FORM = {
     "type": "object",
     "required": ["file"],
@@ -118,13 +142,31 @@ _FORM = {
     "properties": {
         "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
         **{name: {"type": "string"} for name in _TEXTS},
-        "priority": {"type": "string", "enum": ["high", "normal"]},
-        "timeout": {"type": "integer", "minimum": 1},
-        "cache": {"type": "boolean"},
+        **_TERMS,
     },
 }
 
+_QUERY = {**{name: {"type": "string"} for name in _TEXTS}, **_TERMS}
+
 SUBMISSION: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "The same key and request, within 24 h, give the first job back.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        },
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": "`wait=N`: answer 200 with the finished job if it ends within N seconds.",
+            "schema": {"type": "string"},
+        },
+        *(
+            {"name": name, "in": "query", "description": "With a raw image only.", "schema": schema}
+            for name, schema in _QUERY.items()
+        ),
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -132,5 +174,5 @@ SUBMISSION: dict[str, Any] = {
             "application/json": {"schema": reference(JsonSubmission)},
             "image/*": {"schema": {"type": "string", "format": "binary"}},
         },
-    }
+    },
 }

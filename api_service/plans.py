@@ -1,9 +1,10 @@
 """From what a caller names to the steps that will run: checked against what workers have announced."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 from api_service.problems import pointer
@@ -12,6 +13,17 @@ from shared.errors import Code, FieldError, Refused
 from shared.jobs import StepCall
 
 Params = Mapping[str, Any]
+
+
+def _unique(validator: Any, unique: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """`uniqueItems` in linear time: the library compares each with each where items can't be sorted."""
+    if unique and isinstance(instance, list):
+        seen = {json.dumps(item, sort_keys=True) for item in instance}
+        if len(seen) < len(instance):
+            yield ValidationError("It has an item more than once.")
+
+
+_Validator = validators.extend(Draft202012Validator, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
 
 
 def planned(
@@ -77,7 +89,7 @@ def _strangers(overrides: Iterable[str], steps: Sequence[str]) -> list[FieldErro
 
 
 def _wrong_params(offer: StepOffer, params: Params, prefix: str) -> list[FieldError]:
-    found = Draft202012Validator(dict(offer.params)).iter_errors(dict(params))
+    found = _Validator(dict(offer.params)).iter_errors(dict(params))
     return [wrong for error in found for wrong in _explained(error, prefix)]
 
 

@@ -3,7 +3,8 @@
 import logging
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from redis.exceptions import OutOfMemoryError, RedisError
 from werkzeug.exceptions import HTTPException
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 2
+BASE = "PROBLEM_BASE"
 
 _BY_STATUS = {
     400: Code.MALFORMED,
@@ -30,8 +32,10 @@ _BY_STATUS = {
 }
 
 
-def register(app: Flask) -> None:
-    """Have the app answer every error with a problem document."""
+def register(app: Flask, public_url: str | None) -> None:
+    """Have the app answer every error with a problem document, whose type is absolute if the URL is known."""
+    app.config[BASE] = public_url or ""
+    app.register_error_handler(ParseException, _unreadable)
     app.register_error_handler(ServiceError, _refused)
     app.register_error_handler(ValidationError, _invalid)
     app.register_error_handler(RedisError, _unavailable)
@@ -57,9 +61,7 @@ def problem(
 ) -> Response:
     """A problem document for this request."""
     document: dict[str, Any] = {
-        "type": f"{request.root_url}docs/errors#{code}"
-        if errors or code is not Code.NOT_FOUND
-        else "about:blank",
+        "type": "about:blank" if code is Code.NOT_FOUND else f"{current_app.config[BASE]}/docs/errors#{code}",
         "title": code.summary,
         "status": status or code.status,
         "detail": detail,
@@ -93,11 +95,17 @@ def _unavailable(error: RedisError) -> Response:
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
-    response = problem(_BY_STATUS.get(status, Code.INTERNAL), error.description or error.name, status=status)
+    otherwise = Code.INVALID if status < 500 else Code.INTERNAL
+    response = problem(_BY_STATUS.get(status, otherwise), error.description or error.name, status=status)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
     return response
+
+
+def _unreadable(error: ParseException) -> Response:
+    """A body that breaks off in the middle of its own framing, found while it was read."""
+    return problem(Code.MALFORMED, str(error))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -2,23 +2,32 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from shared.events import CALLBACK_EVENTS, DEFAULT_CALLBACK_EVENTS, EventType
 from shared.jobs import State
 
 MAX_WAIT = 60
+MAX_STEPS = 64
 MAX_TIMEOUT = 7 * 86_400
 
 
-def _offered(event: EventType) -> EventType:
+def _offered(event: object) -> object:
     if event not in CALLBACK_EVENTS:
         raise ValueError(f"Input should be one of {', '.join(CALLBACK_EVENTS)}")
     return event
 
 
 CallbackEvent = Annotated[
-    EventType, AfterValidator(_offered), WithJsonSchema({"enum": list(CALLBACK_EVENTS), "type": "string"})
+    EventType, BeforeValidator(_offered), WithJsonSchema({"enum": list(CALLBACK_EVENTS), "type": "string"})
 ]
 
 
@@ -42,7 +51,7 @@ class PlanBody(Strict):
         None, description="A preset of /v1/pipelines; `analyze` if no steps are given."
     )
     steps: list[StepBody] | None = Field(
-        None, min_length=1, description="Steps in order, instead of a pipeline."
+        None, min_length=1, max_length=MAX_STEPS, description="Steps in order, instead of a pipeline."
     )
     params: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Params by step; a given one replaces the pipeline's value whole."
@@ -62,7 +71,14 @@ class TermsBody(Strict):
     cache: bool = True
 
 
-ImageId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+def _addressable(image_id: str) -> str:
+    """Ids stand in paths, which clients normalise: an id that would not come through is refused."""
+    if not image_id.isprintable() or {"", ".", ".."} & set(image_id.split("/")):
+        raise ValueError("It must be printable, and no part between slashes empty, . or ..")
+    return image_id
+
+
+ImageId = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_addressable)]
 
 
 class ImageBody(Strict):

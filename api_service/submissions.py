@@ -1,13 +1,15 @@
 """The one path by which jobs come in, whichever way they were asked for."""
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import ConnectionError, TimeoutError
+
 from api_service.plans import planned
-from shared.documents import Document
 from shared.errors import Code, FieldError, Refused
 from shared.events import DEFAULT_CALLBACK_EVENTS, EventType
 from shared.formats import sniff
@@ -105,8 +107,10 @@ class Submissions:
         blobs = self._stores.blobs.stage([upload.data for upload in submission.uploads])
         try:
             acceptance = self._stores.jobs.accept(*_records(submission, calls, blobs), key)
-        except Refused:
-            # Any other failure may have come after the job was accepted; then the blobs are its own.
+        except (ConnectionError, TimeoutError):
+            # The job may have been accepted before the connection went; then the blobs are its own.
+            raise
+        except Exception:
             self._stores.blobs.drop(blobs)
             raise
         if acceptance.replayed:
@@ -162,17 +166,19 @@ def _records(
 def _idempotency(submission: Submission) -> IdempotencyKey | None:
     if submission.idempotency_key is None:
         return None
-    return IdempotencyKey(
-        submission.idempotency_key, hashlib.sha256(compact(_asked(submission)).encode()).hexdigest()
-    )
+    return IdempotencyKey(submission.idempotency_key, hashlib.sha256(_asked(submission).encode()).hexdigest())
 
 
-def _asked(submission: Submission) -> Document:
+def _asked(submission: Submission) -> str:
     """What the caller wants, whatever the way in which it was written down."""
-    return {
+    asked = {
         "images": [
-            {"id": upload.id, "name": upload.name, "sha256": hashlib.sha256(upload.data).hexdigest()}
-            for upload in submission.uploads
+            {
+                "id": upload.id or str(number),
+                "name": upload.name,
+                "sha256": hashlib.sha256(upload.data).hexdigest(),
+            }
+            for number, upload in enumerate(submission.uploads, start=1)
         ],
         "pipeline": submission.pipeline,
         "steps": None if submission.steps is None else [dict(step) for step in submission.steps],
@@ -184,3 +190,4 @@ def _asked(submission: Submission) -> Document:
         "timeout": submission.timeout,
         "cache": submission.cache,
     }
+    return json.dumps(asked, sort_keys=True)

@@ -9,6 +9,7 @@ from typing import cast
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
 from shared.jobs import fresh_id
 from shared.keys import Keys
@@ -30,8 +31,13 @@ class Blobs:
             for content in contents:
                 ids.append(fresh_id())
                 pipe.set(self._keys.blob(ids[-1]), content, ex=STAGED)
-            if ids:
-                pipe.execute()
+            try:
+                if ids:
+                    pipe.execute()
+            except ResponseError:
+                # Full after some of them: what was written would take an hour to go.
+                self.drop(ids)
+                raise
         return ids
 
     def get(self, blob_id: str) -> bytes | None:

@@ -3,16 +3,21 @@
 ServiceError
 ├── Refused           a request is answered with a problem document
 ├── ImageFailed       an image can't be worked on, this time or ever
-└── DeliveryFailed    an attempt to deliver an event did not succeed
+├── UrlRefused        a URL that we won't call (urls.py)
+└── EgressFailed      a call to the outside that came to nothing (worker_service/reasons.py)
 
 The table is the only home of a code's summary, status, retryability and help: problem documents, image
 errors, delivery logs and the page docs/errors.md all read it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
+
+# Of one problem document: entries, and characters of what each says.
+MOST_ERRORS = 50
+MOST_QUOTED = 300
 
 
 class Code(StrEnum):
@@ -276,6 +281,10 @@ class FieldError:
     detail: str
     code: Code = Code.PARAMS_INVALID
 
+    def shortened(self) -> Self:
+        """This error without the bulk of what it quotes: an answer must not outgrow its request."""
+        return replace(self, pointer=self.pointer[:MOST_QUOTED], detail=self.detail[:MOST_QUOTED])
+
 
 class ServiceError(Exception):
     """An expected failure. Its detail is written for the person who called us."""
@@ -307,12 +316,10 @@ class Refused(ServiceError):
         """One refusal for all that is wrong; its code is theirs if they agree, else `params_invalid`."""
         codes = {error.code for error in errors}
         code = codes.pop() if len(codes) == 1 else Code.PARAMS_INVALID
-        return cls(code, "; ".join(f"{error.pointer}: {error.detail}" for error in errors), errors=errors)
+        told = [error.shortened() for error in errors[:MOST_ERRORS]]
+        more = f"; and {len(errors) - MOST_ERRORS} more" if len(errors) > MOST_ERRORS else ""
+        return cls(code, "; ".join(f"{each.pointer}: {each.detail}" for each in told) + more, errors=told)
 
 
 class ImageFailed(ServiceError):
     """An image can't be worked on, this time or ever."""
-
-
-class DeliveryFailed(ServiceError):
-    """An attempt to deliver an event did not succeed."""

@@ -85,10 +85,10 @@ class JobStore:
         """The job that the key made before, if it is still there; `Refused` if it was for something else."""
         return self._idempotency.earlier(self._redis, tenant, idempotency)
 
-    def get(self, job_id: str, *, tenant: str | None = None) -> Snapshot:
-        """The job with its images, or `Refused` with `job_not_found`; a tenant is shown only its own."""
+    def get(self, job_id: str, *, tenant: str | None = None, images: Sequence[str] | None = None) -> Snapshot:
+        """The job with its images, or those named; for others than its tenant, `Refused`: `job_not_found`."""
         # A colon would name another key of a job.
-        snapshot = None if ":" in job_id else self._read(job_id)
+        snapshot = None if ":" in job_id else self._read(job_id, images)
         if snapshot is None or tenant not in (None, snapshot.job.tenant):
             raise Refused(Code.JOB_NOT_FOUND, f"There is no job {job_id!r}.")
         return snapshot
@@ -205,12 +205,15 @@ class JobStore:
         for index in (self._keys.jobs(), self._keys.open_jobs(), self._keys.tenant_jobs(tenant)):
             pipe.zrem(index, job_id)
 
-    def _read(self, job_id: str) -> Snapshot | None:
+    def _read(self, job_id: str, images: Sequence[str] | None) -> Snapshot | None:
         with self._redis.pipeline() as pipe:
             pipe.hgetall(self._keys.job(job_id))
-            pipe.hgetall(self._keys.images(job_id))
-            record, images = pipe.execute()
-        return snapshot(record, images.values())
+            if images is None:
+                pipe.hvals(self._keys.images(job_id))
+            else:
+                pipe.hmget(self._keys.images(job_id), list(images))
+            record, found = pipe.execute()
+        return snapshot(record, [image for image in found if image is not None])
 
     def _load(self, pipe: Pipeline, job_id: str, images: Sequence[str] | None) -> Snapshot | None:
         record = cast(dict[bytes, bytes], pipe.hgetall(self._keys.job(job_id)))

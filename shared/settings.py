@@ -54,10 +54,6 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def on_off(text: str) -> bool:
-    return one_of("on", "off")(text) == "on"
-
-
 def delays(text: str) -> tuple[int, ...]:
     """Whole seconds, separated by commas."""
     return tuple(whole()(part.strip()) for part in text.split(","))

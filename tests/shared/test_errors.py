@@ -1,6 +1,6 @@
 import pytest
 
-from shared.errors import Code, DeliveryFailed, FieldError, ImageFailed, Refused, ServiceError
+from shared.errors import Code, FieldError, ImageFailed, Refused, ServiceError
 
 OF_IMAGES = [
     "unsupported_format",
@@ -96,7 +96,7 @@ def test_a_code_says_what_happened_and_what_to_do(code):
     assert code.summary != code.help
 
 
-@pytest.mark.parametrize("kind", [Refused, ImageFailed, DeliveryFailed])
+@pytest.mark.parametrize("kind", [Refused, ImageFailed])
 def test_an_error_says_what_its_code_says_unless_it_knows_better(kind):
     plain = kind(Code.TIMEOUT)
     precise = kind(Code.TIMEOUT, "No answer in 15 s.")

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from shared.settings import ConfigurationError, Settings, on_off, setting, whole
+from shared.settings import ConfigurationError, Settings, setting, whole
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LEAST = {"REDIS_URL": "redis://redis:6379/0", "DARKROOM_SECRET": SECRET}
@@ -115,17 +115,6 @@ def test_a_range_includes_its_ends(number, fits):
     else:
         with pytest.raises(ValueError, match=f"^{number} is not a whole number of at least 2 and at most 9$"):
             whole(2, 9)(number)
-
-
-@pytest.mark.parametrize(("text", "value"), [("on", True), ("off", False)])
-def test_a_switch_is_on_or_off(text, value):
-    assert on_off(text) is value
-
-
-@pytest.mark.parametrize("text", ["true", "1", "ON", "yes"])
-def test_a_switch_is_nothing_else(text):
-    with pytest.raises(ValueError, match="is none of on, off"):
-        on_off(text)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""JSON as its specification has it (RFC 8259), so that what came in can be written again."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+
+def parsed(text: str) -> Any:
+    """The value of a text: no NaN, no infinity, no half of a character; else `ValueError`, `RecursionError`."""
+    value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def is_deeper(value: Any, depth: int) -> bool:
+    """Whether objects and arrays are nested more than `depth` deep."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(is_deeper(each, depth - 1) for each in inner)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number that JSON has")
