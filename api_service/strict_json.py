@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 
 def parsed(text: str) -> Any:
-    """The value of a text: no NaN, no infinity, no half of a character; else `ValueError`, `RecursionError`."""
+    """The value of a text without NaN, infinity or half characters; else `ValueError` or `RecursionError`."""
     value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode()
