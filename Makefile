@@ -1,13 +1,15 @@
 # Everything runs from one virtual environment, made on first use: .venv/local has what `make run` needs,
-# .venv/dev what the tests and checks need besides.
+# .venv/dev what the tests and checks need besides. The benchmarks have one of their own inside it, .venv/bench,
+# because Celery wants a python-dateutil that nothing else does.
 
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 RUN := .venv/bin/python
+BENCH := .venv/bench/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock
+.PHONY: help run test bench check format lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -17,6 +19,9 @@ run: .venv/local ## Start everything in the foreground; Ctrl-C stops it
 
 test: .venv/dev ## Run the whole test suite
 	$(RUN) -m pytest --numprocesses auto
+
+bench: .venv/bench/made ## Measure against the usual parts and print the ratios; takes most of an hour
+	$(BENCH) -m bench
 
 check: .venv/dev ## Lint, check formatting, types, spelling and the architecture
 	$(RUN) -m ruff check
@@ -35,6 +40,7 @@ lock: .venv/dev ## Resolve requirements/ again, keeping versions that still fit 
 	$(call compile,worker,--constraint requirements/dev.txt)
 	$(call compile,dashboard,--constraint requirements/dev.txt)
 	$(call compile,local,--constraint requirements/dev.txt)
+	$(call compile,bench)
 
 compile = $(RUN) -m uv pip compile pyproject.toml --extra $(1) $(2) --output-file requirements/$(1).txt \
 	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --universal --python-version 3.11 \
@@ -44,6 +50,12 @@ compile = $(RUN) -m uv pip compile pyproject.toml --extra $(1) $(2) --output-fil
 	@echo 'Installing what the tests and checks need ...'
 	@$(PIP) --requirement requirements/dev.txt
 	@touch .venv/dev .venv/local
+
+.venv/bench/made: requirements/bench.txt | .venv/made
+	@echo 'Installing what the benchmarks need ...'
+	@$(RUN) -m venv .venv/bench
+	@$(subst $(RUN),$(BENCH),$(PIP)) --requirement requirements/bench.txt
+	@touch .venv/bench/made
 
 .venv/local: requirements/local.txt | .venv/made
 	@echo 'Installing what Darkroom needs ...'

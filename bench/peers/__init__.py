@@ -1,0 +1,1 @@
+"""What Darkroom is compared with: a service of the usual parts that does the same work, and bare floors."""
