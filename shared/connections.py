@@ -1,12 +1,19 @@
-"""The connection to Redis that every process of ours uses."""
+"""The connections to Redis: patient ones for background work, others for what somebody waits for."""
+
+from typing import Any
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.client import Pipeline
+from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 CONNECT_TIMEOUT = 1
 # Longer than any blocking read of ours; RQ sets its own for the queues it waits on.
 SOCKET_TIMEOUT = 5
+# A request is answered within 2 s even if Redis is not. Blocking reads of the event log must fit in.
+REQUEST_CONNECT_TIMEOUT = 0.5
+REQUEST_SOCKET_TIMEOUT = 1.4
 
 
 def connect(url: str, *, connections: int = 256) -> Redis:
@@ -24,3 +31,34 @@ def connect(url: str, *, connections: int = 256) -> Redis:
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
     )
+
+
+def connect_for_requests(url: str, *, connections: int = 2048) -> Redis:
+    """A client that gives up at once when Redis is away, and in time when it does not answer.
+
+    Every request that waits for a job holds a connection, so there are as many as a process takes requests.
+
+    It sends nothing twice. The pool opens a broken connection anew before it hands it out.
+    """
+    return _Impatient.from_url(
+        url,
+        protocol=2,
+        max_connections=connections,
+        socket_connect_timeout=REQUEST_CONNECT_TIMEOUT,
+        socket_timeout=REQUEST_SOCKET_TIMEOUT,
+        # Time-outs are not among the errors that are handled, or a transaction would wait for another one.
+        retry=Retry(NoBackoff(), 0, supported_errors=(ConnectionError,)),
+    )
+
+
+class _Impatient(Redis):
+    def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> Pipeline:
+        return _ImpatientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _ImpatientPipeline(Pipeline):
+    def reset(self) -> None:  # type: ignore[override]
+        # A lost connection watches nothing any more: to unwatch would open another, and wait for its answer.
+        if self.connection is not None and not self.connection.is_connected:
+            self.watching = False
+        super().reset()

@@ -16,8 +16,9 @@ from redis.client import Pipeline
 from shared.deliveries import Attempt, Delivery, DeliveryStatus, Schedule
 from shared.documents import Links, webhook_body
 from shared.errors import Code, Refused
-from shared.jobs import Happening, Image, Job, fresh_id
+from shared.jobs import Image, Job, fresh_id
 from shared.keys import Keys
+from shared.moves import Happening
 from shared.pages import Page, Place, read_page, trim
 from shared.queues import Queues
 from shared.records import delivery_changes, delivery_from_hash, delivery_to_hash
@@ -119,12 +120,26 @@ class DeliveryStore:
         ids = cast(list[bytes], self._redis.lrange(self._keys.job_deliveries(job_id), 0, -1))
         return [delivery_id.decode() for delivery_id in ids]
 
+    def pending(self, pipe: Pipeline, job_id: str) -> list[str]:
+        """Ids of the job's deliveries that are still to be made; `pipe` watches them from now on."""
+        listed = cast(list[bytes], pipe.lrange(self._keys.job_deliveries(job_id), 0, -1))
+        ids = [each.decode() for each in listed]
+        if not ids:
+            return []
+        pipe.watch(*map(self._keys.delivery, ids))  # type: ignore[no-untyped-call]
+        due = pipe.zmscore(self._keys.due_deliveries(), ids)
+        return [each for each, when in zip(ids, due, strict=True) if when is not None]
+
+    def withdraw(self, pipe: Pipeline, job: Job, ids: Iterable[str]) -> None:
+        """Remove some of a job's deliveries, as part of a transaction; one in flight may still arrive."""
+        for delivery_id in ids:
+            self._remove(pipe, job.tenant, delivery_id)
+            pipe.lrem(self._keys.job_deliveries(job.id), 0, delivery_id)
+
     def discard(self, pipe: Pipeline, tenant: str, job_id: str, ids: Sequence[str]) -> None:
         """Remove a job's deliveries, whatever became of them, as part of a transaction."""
         for delivery_id in ids:
-            pipe.unlink(self._keys.delivery(delivery_id))
-            pipe.zrem(self._keys.due_deliveries(), delivery_id)
-            pipe.zrem(self._keys.tenant_deliveries(tenant), delivery_id)
+            self._remove(pipe, tenant, delivery_id)
         pipe.unlink(self._keys.job_deliveries(job_id))
 
     def trim(self, older_than: float) -> int:
@@ -132,6 +147,11 @@ class DeliveryStore:
         tenants = cast(set[bytes], self._redis.smembers(self._keys.tenants()))
         indexes = [self._keys.tenant_deliveries(tenant.decode()) for tenant in tenants]
         return sum(trim(self._redis, index, self._keys.delivery, older_than) for index in indexes)
+
+    def _remove(self, pipe: Pipeline, tenant: str, delivery_id: str) -> None:
+        pipe.unlink(self._keys.delivery(delivery_id))
+        pipe.zrem(self._keys.due_deliveries(), delivery_id)
+        pipe.zrem(self._keys.tenant_deliveries(tenant), delivery_id)
 
     def _enqueue_or_wait(self, pipe: Pipeline, delivery: Delivery, now: float) -> None:
         due = delivery.next_attempt_at or now

@@ -8,7 +8,8 @@ from urllib.parse import quote as percent_encoded
 
 from shared.deliveries import Delivery
 from shared.events import Event, EventType
-from shared.jobs import Failure, Happening, Image, Job, StoredArtifact
+from shared.jobs import DeadLetter, Failure, Image, Job, StoredArtifact
+from shared.moves import Happening
 from shared.records import compact
 from shared.secrets import sign_link
 
@@ -148,6 +149,15 @@ def delivery_document(delivery: Delivery, *, attempts: bool) -> Document:
             for attempt in delivery.attempts
         ]
     return document
+
+
+def dead_letter_document(letter: DeadLetter) -> Document:
+    return {
+        "job_id": letter.job_id,
+        "image_id": letter.image_id,
+        "error": _error(letter.failure),
+        "failed_at": timestamp(letter.failed_at),
+    }
 
 
 def timestamp(seconds: float | None) -> str | None:

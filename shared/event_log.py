@@ -9,13 +9,14 @@ from redis.client import Pipeline
 
 from shared.documents import changes
 from shared.events import Event, EventType
-from shared.jobs import Happening, Job
+from shared.jobs import Job
 from shared.keys import Keys
+from shared.moves import Happening
 from shared.records import compact
 
 BEGINNING = "0-0"
-# Longer blocks run into the socket's read time-out.
-BLOCK_MS = 2000
+# Longer blocks would run into the read time-out of connections for requests.
+BLOCK_MS = 1000
 
 
 class EventLog:

@@ -25,6 +25,16 @@ class JobIndex:
         index = self._keys.tenant_jobs(tenant)
         return read_page(self._redis, index, load=self._load, wanted=wanted, limit=limit, after=after)
 
+    def open_slice(self, start: int, count: int) -> list[str]:
+        """Some of the jobs that have not ended, by deadline."""
+        ids = cast(list[bytes], self._redis.zrange(self._keys.open_jobs(), start, start + count - 1))
+        return [job_id.decode() for job_id in ids]
+
+    def overdue(self, now: float) -> list[str]:
+        """The jobs whose deadline has passed."""
+        ids = cast(list[bytes], self._redis.zrangebyscore(self._keys.open_jobs(), "-inf", now))
+        return [job_id.decode() for job_id in ids]
+
     def trim(self, older_than: float) -> int:
         """Drop the entries of jobs created before `older_than` that have expired; how many."""
         tenants = cast(set[bytes], self._redis.smembers(self._keys.tenants()))

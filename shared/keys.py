@@ -65,6 +65,18 @@ class Keys:
         """String: JSON of job id and digest of the request that used the key. 24 h. `job_store`."""
         return f"{self.prefix}idempotency:{tenant}:{key}"
 
+    def leases(self) -> str:
+        """Sorted set: `job/image/token` of every run, by when its lease lapses. `leases`, `job_store`."""
+        return f"{self.prefix}leases"
+
+    def postponed(self) -> str:
+        """Sorted set: `job/image` of images that wait for another run, by when it is due. `image_index`."""
+        return f"{self.prefix}postponed"
+
+    def dead_letters(self) -> str:
+        """Sorted set: `job/image` of failed images to be retried, by when they failed. `image_index`."""
+        return f"{self.prefix}dead-letters"
+
     def catalogue(self) -> str:
         """Hash: steps and pipelines that workers announced, as JSON. For ever. `catalogue`."""
         return f"{self.prefix}catalogue"

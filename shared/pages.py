@@ -35,7 +35,7 @@ class Place:
         """The place that a cursor of ours stands for, or `Refused` with a pointer."""
         try:
             text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-            score, member = text.split(" ")
+            score, member = text.split(" ", 1)
             place = cls(float(score), member)
         except ValueError as error:
             raise _not_a_cursor() from error

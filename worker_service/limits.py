@@ -1,7 +1,6 @@
 """What a process that decodes hostile bytes may use, set by itself before it reads them."""
 
 import ctypes
-import faulthandler
 import os
 import resource
 import signal
@@ -14,24 +13,25 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one image in one stage: seconds by the clock, CPU seconds, bytes of memory above those used now."""
+    """CPU seconds of one image, and bytes of memory above what the process uses at its start.
 
-    wall: int
+    The limit by the clock is the parent's to keep: C code that holds the interpreter's lock lets nothing
+    through.
+    """
+
     cpu: int
     memory: int
 
     def impose(self, parent: int) -> None:
-        """Bind this process: it dies with its parent, leaves no core, and is ended beyond any of the limits.
-
-        The wall limit is kept by a thread of the C library, because C code that holds the interpreter's lock
-        lets neither signals nor Python threads through.
-        """
+        """Bind this process: it dies with its parent, leaves no core, and can't take more memory."""
         die_with_parent(parent)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if sys.platform == "linux":
             resource.setrlimit(resource.RLIMIT_AS, (_address_space() + self.memory, resource.RLIM_INFINITY))
+
+    def renew(self) -> None:
+        """Give the next image its CPU seconds: the kernel counts those of the whole process."""
         resource.setrlimit(resource.RLIMIT_CPU, (_cpu_used() + self.cpu, resource.RLIM_INFINITY))
-        faulthandler.dump_traceback_later(self.wall, exit=True)
 
 
 def die_with_parent(parent: int, signal_number: int = signal.SIGKILL) -> None:

@@ -18,6 +18,8 @@ NEIGHBOURHOOD = 0.05
 SMALLEST_NEIGHBOURHOOD = 11
 # How much a pixel must differ from its neighbourhood, in grey levels, so that noise doesn't count.
 CONTRAST = 5
+# OpenCV needs time by the square of their number to find which outline lies in which; so many take a second.
+MOST_OUTLINES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,16 @@ def mask(
     if method == "adaptive":
         return _standing_out(grey, dark)
     return _inverted(bright) if dark else bright
+
+
+def are_too_many(foreground: Pixels) -> bool:
+    """Whether there are more outlines than can be told apart in good time."""
+    # Each begins where a row changes from light to dark or back: few changes need no closer look.
+    if np.count_nonzero(foreground[:, 1:] != foreground[:, :-1]) <= MOST_OUTLINES:
+        return False
+    bodies, _ = cv2.connectedComponents(foreground, connectivity=8)
+    holes, _ = cv2.connectedComponents(_inverted(foreground), connectivity=4)
+    return bodies + holes > MOST_OUTLINES
 
 
 def find(foreground: Pixels, scale: float, *, min_area: float, most: int, simplify: float) -> Found:

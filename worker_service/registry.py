@@ -93,7 +93,7 @@ def _made(kind: type[Step[Any]], origin: str) -> Step[Any]:
     try:
         step = kind()
         announcement(step)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{origin}: {kind.__name__} can't be used: {_told(error)}") from error
     return step
 
@@ -102,7 +102,7 @@ def _of_package(entry_point: EntryPoint) -> tuple[type[Step[Any]], str]:
     origin = f"the entry point {entry_point.name} = {entry_point.value}"
     try:
         kind = entry_point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{origin}: it can't be loaded: {_told(error)}") from error
     if not (inspect.isclass(kind) and issubclass(kind, Step)):
         raise ConfigurationError(f"{origin}: it is not a subclass of Step")
@@ -118,7 +118,7 @@ def _files(steps_dir: str | None) -> Iterable[Path]:
 def _in_file(path: Path) -> list[type[Step[Any]]]:
     try:
         module = _imported(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{path}: it can't be loaded: {_told(error)}") from error
     kinds = [kind for kind in vars(module).values() if _is_step_of(kind, module)]
     if not kinds:
@@ -144,5 +144,5 @@ def _is_step_of(kind: Any, module: ModuleType) -> bool:
     return kind.__module__ == module.__name__ and "name" in vars(kind)
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -5,18 +5,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared import jobs
+from shared import moves
 from shared.errors import Code, ImageFailed
 from shared.job_store import JobStore
-from shared.jobs import Failure, Image, Job, Move, State, fresh_id
+from shared.jobs import Failure, Image, Job, State
+from shared.moves import Attempts, Move
 from shared.observe import bound
 from shared.snapshots import Snapshot
 from worker_service.composition import Composition, Product
+from worker_service.patience import patiently
 
 log = logging.getLogger(__name__)
 
-# Not the image's fault alone, so it gets another chance, but not so many that it eats the fleet.
-CRASHES = (Code.WORKER_CRASHED, Code.MEMORY_LIMIT, Code.TIME_LIMIT)
+BROKEN = Failure(Code.INTERNAL, Code.INTERNAL.summary + ".", retryable=True)
+# What may have left its process in a state of its own.
+HARMFUL = frozenset({Code.MEMORY_LIMIT, Code.INTERNAL})
 
 
 class Stale(Exception):
@@ -36,24 +39,32 @@ class Runner:
     """Runs images through the `process` stage."""
 
     def __init__(
-        self, *, job_store: JobStore, composition: Composition, result_ttl: int, crash_attempts: int
+        self, *, job_store: JobStore, composition: Composition, result_ttl: int, attempts: Attempts
     ) -> None:
         self._jobs = job_store
         self._composition = composition
         self._ttl = result_ttl
-        self._crash_attempts = crash_attempts
+        self._attempts = attempts
 
-    def process(self, job_id: str, image_id: str, task_id: str) -> None:
-        """Run the stage, unless `task_id` is no longer the image's current enqueue."""
+    def process(
+        self, job_id: str, image_id: str, task_id: str, token: str, taken: Callable[[], None]
+    ) -> bool:
+        """Run the stage, unless `task_id` is no longer the image's current enqueue.
+
+        `token` names this run and its lease; `taken` is called once the image is ours. False when the image
+        broke the limit of memory, or something of ours: no other should meet what that left of the process.
+        """
         with bound(job_id=job_id, image_id=image_id):
-            run = self._take(job_id, image_id, task_id)
+            run = self._take(job_id, image_id, task_id, token)
             if run is None:
                 log.info("nothing to do: the image was canceled, forgotten or taken by another run")
-                return
+                return True
+            taken()
             try:
-                self._finish(run)
+                return self._finish(run)
             except Stale:
                 log.info("stopped: the image was canceled or forgotten")
+                return True
 
     def crashed(self, job_id: str, image_id: str, task_id: str, failure: Failure) -> None:
         """Record that the process working on the image came to its end: another chance, or the end of it."""
@@ -68,9 +79,7 @@ class Runner:
             log.warning("the process that worked on the image ended: %s", failure.code)
             self._jobs.move(job_id, decide, images=[image_id])
 
-    def _take(self, job_id: str, image_id: str, task_id: str) -> Run | None:
-        token = fresh_id()
-
+    def _take(self, job_id: str, image_id: str, task_id: str, token: str) -> Run | None:
         def decide(snapshot: Snapshot) -> Move | None:
             image = snapshot.image(image_id)
             if image is None or image.task_id != task_id:
@@ -79,36 +88,47 @@ class Runner:
                 return Move(job=snapshot.job, at=time.time())
             if image.status is not State.QUEUED:
                 return None
-            return jobs.started(snapshot.job, image, token=token, now=time.time())
+            return moves.started(snapshot.job, image, token=token, now=time.time())
 
-        taken = self._jobs.move(job_id, decide, images=[image_id])
+        taken = patiently(lambda: self._jobs.move(job_id, decide, images=[image_id]))
         image = taken.image(image_id) if taken else None
         return Run(taken.job, image, token) if taken and image else None
 
-    def _finish(self, run: Run) -> None:
+    def _finish(self, run: Run) -> bool:
         started = time.monotonic()
+        try:
+            outcome = self._outcome(run)
+        except Stale:
+            raise
+        except Exception:
+            log.exception("the image ended in an error that nobody expected")
+            outcome = self._failed(run, BROKEN)
+        seconds = time.monotonic() - started
+        log.info("%s stage of the image: %s in %.3f s", run.image.stage, outcome or "done", seconds)
+        return outcome not in HARMFUL
+
+    def _outcome(self, run: Run) -> Code | None:
         try:
             product = self._composition.produce(run.job, run.image, lambda: self._check_current(run))
         except ImageFailed as error:
-            failure = Failure(error.code, error.detail, error.retryable)
-            self._move(run, lambda job, image: self._failing(job, image, failure))
-            outcome = str(error.code)
-        else:
-            self._move(run, lambda job, image: self._advancing(job, image, product))
-            outcome = "done"
-        seconds = time.monotonic() - started
-        log.info("%s stage of the image: %s in %.3f s", run.image.stage, outcome, seconds)
+            return self._failed(run, Failure(error.code, error.detail, error.retryable))
+        self._move(run, lambda job, image: self._advancing(job, image, product))
+        return None
+
+    def _failed(self, run: Run, failure: Failure) -> Code:
+        self._move(run, lambda job, image: self._failing(job, image, failure))
+        return failure.code
 
     def _move(self, run: Run, becoming: Callable[[Job, Image], Move]) -> None:
         def decide(snapshot: Snapshot) -> Move | None:
             image = snapshot.image(run.image.id)
             return becoming(snapshot.job, image) if _is_current(image, run) and image else None
 
-        if self._jobs.move(run.job.id, decide, images=[run.image.id]) is None:
+        if patiently(lambda: self._jobs.move(run.job.id, decide, images=[run.image.id])) is None:
             raise Stale
 
     def _advancing(self, job: Job, image: Image, product: Product) -> Move:
-        return jobs.advanced(
+        return moves.advanced(
             job,
             image,
             results=product.results,
@@ -118,12 +138,11 @@ class Runner:
         )
 
     def _failing(self, job: Job, image: Image, failure: Failure) -> Move:
-        if failure.code in CRASHES and image.attempts < self._crash_attempts:
-            return jobs.put_back(job, image, now=time.time())
-        return jobs.failed(job, image, failure, now=time.time(), ttl=self._ttl)
+        return moves.broken(job, image, failure, attempts=self._attempts, now=time.time(), ttl=self._ttl)
 
     def _check_current(self, run: Run) -> None:
-        if not _is_current(self._jobs.image(run.job.id, run.image.id), run):
+        image = patiently(lambda: self._jobs.image(run.job.id, run.image.id))
+        if not _is_current(image, run):
             raise Stale
 
 

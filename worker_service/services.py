@@ -32,7 +32,7 @@ def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[A
         job_store=stores.jobs,
         composition=Composition(blobs=stores.blobs, steps=steps, limits=limits),
         result_ttl=settings.result_ttl,
-        crash_attempts=settings.crash_attempts,
+        attempts=settings.attempts(),
     )
 
 
@@ -49,12 +49,16 @@ def courier(settings: WorkerSettings, stores: Stores) -> "Courier":
 
 
 def sweep(settings: WorkerSettings, stores: Stores) -> "Sweep":
+    from worker_service.repair import Repair
     from worker_service.sweep import Sweep
 
+    repair = Repair(
+        stores, lease=settings.lease, attempts=settings.attempts(), result_ttl=settings.result_ttl
+    )
     return Sweep(
-        stores.redis,
-        stores.keys,
-        job_index=stores.job_index,
-        deliveries=stores.deliveries,
+        stores,
+        repair,
+        lease=settings.lease,
+        interval=settings.sweep_interval,
         result_ttl=settings.result_ttl,
     )

@@ -4,7 +4,12 @@ import os
 from dataclasses import dataclass
 
 from shared import settings
-from shared.settings import setting, whole
+from shared.delivery_store import CLAIMED
+from shared.moves import Attempts
+from shared.settings import delays, setting, whole
+
+# Seconds that an attempt leaves of its claim, so that it is recorded before another one begins.
+MARGIN = 5
 
 
 def folder(text: str) -> str:
@@ -24,7 +29,14 @@ class WorkerSettings(settings.Settings):
     max_scans: int = setting("DARKROOM_MAX_SCANS", whole(1), 100)
     cpu_limit: int = setting("DARKROOM_CPU_LIMIT", whole(1), 45)
     memory_limit: int = setting("DARKROOM_MEMORY_LIMIT", whole(64 * 1024 * 1024), 1_610_612_736)
+    io_threads: int = setting("DARKROOM_IO_THREADS", whole(1, 1024), 64)
+    recycle_after: int = setting("DARKROOM_RECYCLE_AFTER", whole(1), 1000)
+    max_attempts: int = setting("DARKROOM_MAX_ATTEMPTS", whole(1), 4)
+    retry_delays: tuple[int, ...] = setting("DARKROOM_RETRY_DELAYS", delays, (10, 60, 300))
     crash_attempts: int = setting("DARKROOM_CRASH_ATTEMPTS", whole(1), 2)
     sweep_interval: int = setting("DARKROOM_SWEEP", whole(1), 5)
     steps_dir: str | None = setting("DARKROOM_STEPS_DIR", folder, None)
-    webhook_timeout: int = setting("DARKROOM_WEBHOOK_TIMEOUT", whole(1, 300), 15)
+    webhook_timeout: int = setting("DARKROOM_WEBHOOK_TIMEOUT", whole(1, CLAIMED - MARGIN), 15)
+
+    def attempts(self) -> Attempts:
+        return Attempts(most=self.max_attempts, crashes=self.crash_attempts, delays=self.retry_delays)

@@ -1,49 +1,89 @@
-"""The periodic repair and tidying of what time leaves behind, by one process at a time."""
+"""The periodic repair and tidying of what crashes and time leave behind, by one process at a time."""
 
 import logging
 import time
 
 from redis import Redis
+from redis.exceptions import RedisError
 
-from shared.delivery_store import DeliveryStore
-from shared.job_index import JobIndex
 from shared.jobs import fresh_id
-from shared.keys import Keys
+from shared.stores import Stores
+from worker_service.repair import Repair
 
 log = logging.getLogger(__name__)
 
-# A sweep that takes longer than this has died, and another may begin.
-LOCK_SECONDS = 60
+# Seconds. A Redis that takes longer to answer was away, for all that holders of leases could do.
+SLOW = 2
 
 # Removes the lock only while it is still ours.
 _UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
 class Sweep:
-    """Drops index entries of what has expired. `result_ttl` is the seconds for which ended jobs are kept."""
+    """Repairs, and drops index entries of what has expired. The three numbers are seconds."""
 
-    def __init__(
-        self, redis: Redis, keys: Keys, *, job_index: JobIndex, deliveries: DeliveryStore, result_ttl: int
-    ) -> None:
-        self._redis = redis
-        self._keys = keys
-        self._job_index = job_index
-        self._deliveries = deliveries
+    def __init__(self, stores: Stores, repair: Repair, *, lease: int, interval: int, result_ttl: int) -> None:
+        self._redis = stores.redis
+        self._lock = stores.keys.sweep_lock()
+        self._stores = stores
+        self._repair = repair
         self._ttl = result_ttl
+        # A sweep that takes longer has died, or does no harm beside another: repairs are compare-and-set.
+        self._lease = lease
+        self._trust = _Trust(lease, interval)
 
     def run(self) -> bool:
         """Sweep once, unless another process is at it; whether it was done."""
         token = fresh_id()
-        if not self._redis.set(self._keys.sweep_lock(), token, nx=True, ex=LOCK_SECONDS):
-            return False
         try:
-            self._trim()
-        finally:
-            self._redis.eval(_UNLOCK, 1, self._keys.sweep_lock(), token)
+            if not self._redis.set(self._lock, token, nx=True, ex=self._lease):
+                return False
+            try:
+                self._sweep()
+            finally:
+                self._redis.eval(_UNLOCK, 1, self._lock, token)
+        except RedisError:
+            self._trust.lose()
+            raise
         return True
+
+    def _sweep(self) -> None:
+        self._repair.overdue_jobs()
+        self._repair.due_images()
+        if self._trust.is_back(self._redis):
+            self._repair.lapsed_leases()
+            self._repair.popped_tasks()
+            self._repair.lost_images()
+            self._repair.abandoned_tasks()
+        self._trim()
 
     def _trim(self) -> None:
         older_than = time.time() - self._ttl
-        jobs, deliveries = self._job_index.trim(older_than), self._deliveries.trim(older_than)
+        jobs = self._stores.job_index.trim(older_than)
+        deliveries = self._stores.deliveries.trim(older_than)
+        self._stores.image_index.trim(older_than)
         if jobs or deliveries:
             log.info("dropped index entries of expired jobs: %d, deliveries: %d", jobs, deliveries)
+
+
+class _Trust:
+    """Whether the leases can be believed: not until holders had time to renew them after Redis was away."""
+
+    def __init__(self, lease: int, interval: int) -> None:
+        self._lease = lease
+        self._longest_gap = interval + SLOW
+        self._seen: float | None = None
+        self._from = 0.0
+
+    def lose(self) -> None:
+        self._seen = None
+        self._from = time.monotonic() + self._lease
+
+    def is_back(self, redis: Redis) -> bool:
+        asked = time.monotonic()
+        up = int(redis.info("server")["uptime_in_seconds"])
+        now = time.monotonic()
+        if now - asked > SLOW or (self._seen is not None and now - self._seen > self._longest_gap):
+            self.lose()
+        self._seen = now
+        return up >= self._lease and now >= self._from

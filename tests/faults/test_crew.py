@@ -59,3 +59,24 @@ def test_wrong_settings_are_all_named_and_nothing_starts(environ, capfd):
 
     said = capfd.readouterr().err
     assert "DARKROOM_TIME_LIMIT" in said and "DARKROOM_SECRET" in said
+
+
+def test_a_crew_whose_steps_are_broken_ends_and_says_why(environ, stores, tmp_path, capfd):
+    (tmp_path / "broken.py").write_text("import no_such_module")
+    broken = {**environ, "DARKROOM_STEPS_DIR": str(tmp_path)}
+
+    with worker("process", "sweep", environ=broken) as crew:
+        assert crew.wait(60) == 2
+
+    assert f"{tmp_path}/broken.py: it can't be loaded" in capfd.readouterr().err
+    assert stores.liveness.workers() == {}
+
+
+def test_a_step_that_exits_as_it_is_loaded_is_as_broken(environ, stores, tmp_path, capfd):
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)")
+    broken = {**environ, "DARKROOM_STEPS_DIR": str(tmp_path), "DARKROOM_PROCESS_WORKERS": "2"}
+
+    with worker("process", environ=broken) as crew:
+        assert crew.wait(60) == 2
+
+    assert f"{tmp_path}/exits.py: it can't be loaded: SystemExit: 0" in capfd.readouterr().err

@@ -215,3 +215,235 @@ def test_a_canceled_image_stops_before_its_next_step(client, running, steps_dir,
     image = client.job(accepted)["images"][0]
     assert (image["status"], image["attempts"]) == ("canceled", 1)
     assert neighbour["status"] == "done"
+
+
+RETURNS = '''
+import hashlib
+import sys
+
+from pydantic import BaseModel, model_validator
+from worker_service.steps import Artifact, Picture, Result, Step, StepFailed
+
+
+class Nothing(BaseModel):
+    pass
+
+
+class Fussy(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def fuss(cls, value):
+        raise KeyError("the secret of the house")
+
+
+def nested(levels):
+    data = {}
+    for _ in range(levels - 1):
+        data = {"in": data}
+    return data
+
+
+def endless():
+    data = {}
+    data["in"] = [data]
+    return data
+
+
+def large(size):
+    return {"text": "a" * (size - len('{"text":""}'))}
+
+
+def raises(error):
+    raise error
+
+
+class NobodyCatches(BaseException):
+    pass
+
+
+def text(name="a", media_type="text/plain", data=b"text", **sides):
+    return Artifact(name, media_type, data, **sides)
+
+
+def sabotages():
+    hashlib.sha256 = None
+    return Result({}, [text()])
+
+
+RUNS = {
+    "nothing": lambda: None,
+    "plain-data": lambda: {"a": 1},
+    "a-list": lambda: Result([1]),
+    "pairs": lambda: Result([("a", 1)]),
+    "numbers-as-keys": lambda: Result({1: 2}),
+    "keys-deep-down": lambda: Result({"a": [{None: 1}]}),
+    "bytes": lambda: Result({"a": b"b"}),
+    "half-a-character": lambda: Result({"a": chr(0xD800)}),
+    "half-a-character-as-key": lambda: Result({chr(0xD800): 1}),
+    "too-deep": lambda: Result(nested(101)),
+    "endless": lambda: Result(endless()),
+    "too-large": lambda: Result(large(1_048_577)),
+    "too-large-in-bytes": lambda: Result({"a": chr(0x20AC) * 400_000}),
+    "no-artifact": lambda: Result({}, ["text"]),
+    "one-artifact": lambda: Result({}, text()),
+    "twins": lambda: Result({}, [text(), text()]),
+    "text-as-bytes": lambda: Result({}, [text(data="text")]),
+    "header-in-type": lambda: Result({}, [text(media_type="text/plain\\r\\nSet-Cookie: a=b")]),
+    "sides-of-text": lambda: Result({}, [text(width="1", height="1")]),
+    "breaks-later": lambda: Result({}, (raises(ValueError()) for _ in range(1))),
+    "exits": lambda: sys.exit(0),
+    "interrupts": lambda: raises(KeyboardInterrupt()),
+    "nobody-catches": lambda: raises(NobodyCatches()),
+    "half-a-reason": lambda: raises(StepFailed(chr(0xD800))),
+    "no-reason": lambda: raises(StepFailed(None)),
+    "endless-reason": lambda: raises(StepFailed("a" * 10_000_000)),
+    "deep": lambda: Result(nested(100)),
+    "large": lambda: Result(large(1_048_576)),
+    "half": lambda: Result(large(524_289)),
+    "other-half": lambda: Result(large(524_288)),
+    "tuple": lambda: Result({"a": (1, [2.5, None, True])}),
+    "one-a": lambda: Result({}, [text()]),
+    "another-a": lambda: Result({}, [text()]),
+    "sabotages": sabotages,
+}
+
+
+class Returns(Step[Nothing]):
+    """Gives back, or raises, something of its own."""
+
+    params = Nothing
+
+    def run(self, picture: Picture, params: Nothing) -> Result:
+        return RUNS[self.name]()
+
+
+for name in RUNS:
+    globals()[f"Step {name}"] = type(name, (Returns,), {"name": name, "__module__": __name__})
+
+
+class NoSide(Returns):
+    name = "no-side"
+
+    def side(self, params, source):
+        raise KeyError("the secret of the house")
+
+
+class WideSide(Returns):
+    name = "wide-side"
+
+    def side(self, params, source):
+        return "wide"
+
+
+class NoParams(Returns):
+    name = "no-params"
+    params = Fussy
+'''
+GENERIC = "The step {} could not be done on this image."
+TOO_LARGE = "The results take more than 1048576 bytes of JSON."
+TWINS = "There would be two artifacts of the name a."
+UNUSABLE = {
+    "nothing": GENERIC,
+    "plain-data": GENERIC,
+    "a-list": GENERIC,
+    "pairs": GENERIC,
+    "numbers-as-keys": GENERIC,
+    "keys-deep-down": GENERIC,
+    "bytes": GENERIC,
+    "half-a-character": GENERIC,
+    "half-a-character-as-key": GENERIC,
+    "too-deep": GENERIC,
+    "endless": GENERIC,
+    "too-large": TOO_LARGE,
+    "too-large-in-bytes": TOO_LARGE,
+    "no-artifact": GENERIC,
+    "one-artifact": GENERIC,
+    "twins": TWINS,
+    "text-as-bytes": GENERIC,
+    "header-in-type": GENERIC,
+    "sides-of-text": GENERIC,
+    "breaks-later": GENERIC,
+    "exits": GENERIC,
+    "interrupts": GENERIC,
+    "nobody-catches": GENERIC,
+    "half-a-reason": "?",
+    "no-reason": "None",
+    "endless-reason": "a" * 1000,
+    "no-side": GENERIC,
+    "wide-side": GENERIC,
+    "no-params": GENERIC,
+}
+
+
+@pytest.fixture
+def returning_environ(environ, tmp_path):
+    """For a worker whose steps return what they shouldn't; an image has one attempt."""
+    folder = tmp_path / "returning"
+    folder.mkdir()
+    (folder / "returns.py").write_text(RETURNS)
+    return {**environ, "DARKROOM_STEPS_DIR": str(folder), "DARKROOM_MAX_ATTEMPTS": "1"}
+
+
+@pytest.fixture
+def returning(client, returning_environ, stores):
+    with worker("process", environ=returning_environ) as process:
+        wait_until(lambda: "twins" in stores.catalogue.read().steps)
+        yield process
+
+
+def told(image):
+    error = image["error"]
+    return (image["status"], error["code"], error["detail"], image["attempts"]) if error else image["status"]
+
+
+def test_what_a_step_returns_is_refused_before_it_is_kept(client, returning, photo):
+    accepted = {step: client.submit(photo, steps=[{"step": "metadata"}, {"step": step}]) for step in UNUSABLE}
+
+    images = {step: ended(client, answer) for step, answer in accepted.items()}
+
+    assert {step: told(image) for step, image in images.items()} == {
+        step: ("failed", "step_failed", detail.format(step), 1) for step, detail in UNUSABLE.items()
+    }
+    assert not any(image["results"] or image["artifacts"] for image in images.values())
+    assert returning.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (["half", "other-half"], ("failed", "step_failed", TOO_LARGE, 1)),
+        (["one-a", "another-a"], ("failed", "step_failed", TWINS, 1)),
+        (["one-a", "deep"], "done"),
+    ],
+)
+def test_what_steps_return_is_judged_together(client, returning, photo, steps, expected):
+    accepted = client.submit(photo, steps=[{"step": step} for step in steps])
+
+    assert told(ended(client, accepted)) == expected
+
+
+def test_what_a_step_returns_comes_back_as_it_was(client, returning, photo):
+    deep, large, mixed = (
+        ended(client, client.submit(photo, steps=[{"step": step}])) for step in ("deep", "large", "tuple")
+    )
+
+    depth, data = 1, deep["results"]["deep"]
+    while data:
+        depth, data = depth + 1, data["in"]
+    assert depth == 100
+    assert len(large["results"]["large"]["text"]) == 1_048_576 - len('{"text":""}')
+    assert mixed["results"]["tuple"] == {"a": [1, [2.5, None, True]]}
+
+
+def test_an_error_of_our_own_ends_the_image_and_its_process_alone(
+    client, returning_environ, stores, photo, capfd
+):
+    with worker("process", environ=returning_environ):
+        wait_until(lambda: "sabotages" in stores.catalogue.read().steps)
+        broken = ended(client, client.submit(photo, steps=[{"step": "sabotages"}]))
+        neighbour = ended(client, client.submit(photo, pipeline="thumbnails"))
+
+    assert told(broken) == ("failed", "internal", "Something went wrong on our side.", 1)
+    assert broken["error"]["retryable"] is True
+    assert told(neighbour) == "done"
+    assert "TypeError: 'NoneType' object is not callable" in capfd.readouterr().err

@@ -7,10 +7,11 @@ from typing import Any, cast
 from hypothesis import HealthCheck, settings
 from redis import ConnectionError, UnixDomainSocketConnection
 
-from shared import jobs
+from shared import moves
 from shared.errors import Code
 from shared.events import DEFAULT_CALLBACK_EVENTS
-from shared.jobs import Failure, Image, Job, Move, StepCall, StoredArtifact, fresh_id
+from shared.jobs import Failure, Image, Job, StepCall, StoredArtifact, fresh_id
+from shared.moves import Move
 from shared.snapshots import Snapshot
 from shared.stages import Stage
 from shared.stores import Stores
@@ -80,7 +81,7 @@ def start(stores: Stores, job_id: str, image_id: str = "1") -> str:
     """Begin a run of the image; its token."""
     token = fresh_id()
     assert stores.jobs.move(
-        job_id, on(image_id, lambda job, image: jobs.started(job, image, token=token, now=time.time()))
+        job_id, on(image_id, lambda job, image: moves.started(job, image, token=token, now=time.time()))
     )
     return token
 
@@ -95,20 +96,20 @@ def finish(
 def fail(stores: Stores, job_id: str, image_id: str = "1") -> Snapshot | None:
     """Have the image fail, if it is still open."""
     return stores.jobs.move(
-        job_id, on(image_id, lambda job, image: jobs.failed(job, image, BROKEN, now=time.time(), ttl=TTL))
+        job_id, on(image_id, lambda job, image: moves.failed(job, image, BROKEN, now=time.time(), ttl=TTL))
     )
 
 
 def cancel(stores: Stores, job_id: str) -> Snapshot | None:
     def decide(snapshot: Snapshot) -> Move:
-        return jobs.canceled(snapshot.job, snapshot.images, now=time.time(), ttl=TTL)
+        return moves.canceled(snapshot.job, snapshot.images, now=time.time(), ttl=TTL)
 
     return stores.jobs.move(job_id, decide)
 
 
 def done(job: Job, image: Image, artifacts: Sequence[StoredArtifact] = ()) -> Move:
     results = {"metadata": {"width": 640}}
-    return jobs.advanced(job, image, results=results, artifacts=artifacts, now=time.time(), ttl=TTL)
+    return moves.advanced(job, image, results=results, artifacts=artifacts, now=time.time(), ttl=TTL)
 
 
 def on(image_id: str, becoming: Callable[[Job, Image], Move]) -> Callable[[Snapshot], Move | None]:

@@ -1,7 +1,7 @@
 import threading
 import time
 
-from shared import jobs
+from shared import moves
 from shared.documents import event_document
 from shared.event_log import BEGINNING
 from shared.events import EventType
@@ -55,7 +55,7 @@ def test_an_earlier_attempt_does_not_show_the_error_or_the_stage_of_a_later_one(
     calls = (StepCall(step="metadata", stage=Stage.PROCESS), StepCall(step="caption", stage=Stage.CAPTION))
     job_id = accepted(stores, steps=calls).job.id
     start(stores, job_id)
-    stores.jobs.move(job_id, on("1", lambda job, image: jobs.put_back(job, image, now=time.time())))
+    stores.jobs.move(job_id, on("1", lambda job, image: moves.put_back(job, image, now=time.time())))
     start(stores, job_id)
     stores.jobs.move(job_id, on("1", done))
     start(stores, job_id)

@@ -5,10 +5,11 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared import jobs
+from shared import moves
 from shared.errors import Refused
 from shared.events import EventType
-from shared.jobs import Failure, Image, Job, Move, State, StepCall
+from shared.jobs import Failure, Image, Job, State, StepCall
+from shared.moves import Move
 from shared.stages import Stage
 from tests.shared.samples import BROKEN, TTL, a_job, an_image, unhurried
 
@@ -58,7 +59,7 @@ class JobMoves(RuleBasedStateMachine):
     @precondition(lambda self: self.having(State.QUEUED))
     def start(self, data: st.DataObject) -> None:
         image = self.pick(data, State.QUEUED)
-        self.make(jobs.started(self.job, image, token="run", now=time.time()))
+        self.make(moves.started(self.job, image, token="run", now=time.time()))
         self.model[image.id] = State.PROCESSING
 
     @rule(data=st.data())
@@ -66,28 +67,28 @@ class JobMoves(RuleBasedStateMachine):
     def advance(self, data: st.DataObject) -> None:
         image = self.pick(data, State.PROCESSING)
         results = {str(image.stage): "done"}
-        self.make(jobs.advanced(self.job, image, results=results, artifacts=(), now=time.time(), ttl=TTL))
+        self.make(moves.advanced(self.job, image, results=results, artifacts=(), now=time.time(), ttl=TTL))
         self.model[image.id] = State.DONE if image.stage is self.last else State.QUEUED
 
     @rule(data=st.data())
     @precondition(lambda self: self.having(State.PROCESSING))
     def put_back(self, data: st.DataObject) -> None:
         image = self.pick(data, State.PROCESSING)
-        self.make(jobs.put_back(self.job, image, now=time.time()))
+        self.make(moves.put_back(self.job, image, now=time.time()))
         self.model[image.id] = State.QUEUED
 
     @rule(data=st.data())
     @precondition(lambda self: self.having(State.QUEUED, State.PROCESSING))
     def fail(self, data: st.DataObject) -> None:
         image = self.pick(data, State.QUEUED, State.PROCESSING)
-        self.make(jobs.failed(self.job, image, BROKEN, now=time.time(), ttl=TTL))
+        self.make(moves.failed(self.job, image, BROKEN, now=time.time(), ttl=TTL))
         self.model[image.id] = State.FAILED
 
     @rule()
     @precondition(lambda self: self.impatient or self.job.status.is_final)
     def cancel(self) -> None:
         try:
-            self.make(jobs.canceled(self.job, self.images.values(), now=time.time(), ttl=TTL))
+            self.make(moves.canceled(self.job, self.images.values(), now=time.time(), ttl=TTL))
         except Refused:
             assert self.job.status.is_final
             return
@@ -156,13 +157,13 @@ TestJobMoves.settings = settings(unhurried, max_examples=100, stateful_step_coun
 
 
 def test_the_failure_of_a_job_of_one_image_is_that_image():
-    failed = jobs.failed(a_job(), an_image(), BROKEN, now=0, ttl=TTL)
+    failed = moves.failed(a_job(), an_image(), BROKEN, now=0, ttl=TTL)
 
     assert failed.job.failure == BROKEN
 
 
 def test_the_failure_of_a_job_of_many_images_says_how_many():
-    move = jobs.failed(a_job(images=2, failed=1), an_image(), BROKEN, now=0, ttl=TTL)
+    move = moves.failed(a_job(images=2, failed=1), an_image(), BROKEN, now=0, ttl=TTL)
 
     assert move.job.failure == Failure(
         BROKEN.code, "None of the 2 images could be done; the last: It can't be decoded."

@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from shared import jobs
+from shared import moves
 from shared.blobs import STAGED
 from shared.errors import Code, Refused
 from shared.events import EventType
 from shared.idempotency import IDEMPOTENCY_TTL, IdempotencyKey
-from shared.jobs import Move, State, fresh_id
+from shared.jobs import State, fresh_id
+from shared.moves import Move
 from shared.snapshots import Snapshot
 from shared.stages import Role
 from shared.stores import Stores
@@ -203,6 +204,35 @@ def test_an_end_whose_reply_got_lost_is_made_once(stores):
     assert len(stores.deliveries.of_job(job_id)) == 1
 
 
+def test_who_made_a_move_whose_reply_got_lost_is_told_so(stores):
+    job_id = accepted(stores, images=2, callback_url=HOOK).job.id
+    start(stores, job_id)
+    lose_replies(stores)
+
+    canceled = cancel(stores, job_id)
+
+    assert LosingConnection.losses == 0
+    assert canceled == stores.jobs.get(job_id)
+    assert types(stores, job_id).count(EventType.JOB_CANCELED) == 1
+
+
+def test_a_move_that_does_the_same_to_the_job_but_to_another_image_is_another_move(stores):
+    snapshot = accepted(stores, images=2)
+    first, second = (replace(image, attempts=1) for image in snapshot.images)
+
+    def decide(seen):
+        if seen.job.version == snapshot.job.version:
+            # Somebody else was faster.
+            stores.jobs.move(seen.job.id, lambda now: Move(job=now.job, at=0, images=(second,)))
+        return Move(job=seen.job, at=0, images=(first,))
+
+    after = stores.jobs.move(snapshot.job.id, decide)
+
+    assert after == stores.jobs.get(snapshot.job.id)
+    assert after.job.version == snapshot.job.version + 2
+    assert after.images == (first, second)
+
+
 def test_what_has_ended_lapses_with_the_result_ttl(stores):
     snapshot = accepted(stores, images=2, callback_url=HOOK)
     job_id = snapshot.job.id
@@ -368,7 +398,7 @@ def test_an_image_that_is_put_back_waits_before_others(stores):
     start(stores, job_id)
     stores.redis.lpop(stores.queues[Role.PROCESS].key)
 
-    stores.jobs.move(job_id, on("1", lambda job, image: jobs.put_back(job, image, now=time.time())))
+    stores.jobs.move(job_id, on("1", lambda job, image: moves.put_back(job, image, now=time.time())))
 
     [image] = stores.jobs.get(job_id).images
     assert (image.status, image.token, image.attempts) == (State.QUEUED, None, 1)

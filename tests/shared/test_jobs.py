@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared import jobs
+from shared import moves
 from shared.errors import Code, Refused
 from shared.events import EventType
 from shared.jobs import State, StepCall
@@ -15,7 +15,7 @@ NOW = 1_700_000_000.0
 
 
 def advanced(job, image, results=None, artifacts=()):
-    return jobs.advanced(job, image, results=results or {}, artifacts=artifacts, now=NOW, ttl=TTL)
+    return moves.advanced(job, image, results=results or {}, artifacts=artifacts, now=NOW, ttl=TTL)
 
 
 def types(move):
@@ -28,7 +28,7 @@ def test_what_is_done_failed_or_canceled_has_ended(state):
 
 
 def test_the_first_run_of_an_image_starts_its_job():
-    move = jobs.started(a_job(images=2), an_image(), token="t", now=NOW)
+    move = moves.started(a_job(images=2), an_image(), token="t", now=NOW)
 
     assert types(move) == [EventType.JOB_PROCESSING, EventType.IMAGE_PROCESSING]
     assert (move.job.status, move.job.started_at) == (State.PROCESSING, NOW)
@@ -39,14 +39,14 @@ def test_the_first_run_of_an_image_starts_its_job():
 def test_a_later_run_tells_of_the_image_alone():
     job = a_job(status=State.PROCESSING, started_at=NOW)
 
-    move = jobs.started(job, an_image(attempts=1), token="t", now=NOW + 9)
+    move = moves.started(job, an_image(attempts=1), token="t", now=NOW + 9)
 
     assert types(move) == [EventType.IMAGE_PROCESSING]
     assert (move.job.started_at, move.images[0].attempts) == (NOW, 2)
 
 
 def test_a_job_that_starts_again_keeps_the_time_of_its_first_start():
-    move = jobs.started(a_job(started_at=NOW), an_image(), token="t", now=NOW + 9)
+    move = moves.started(a_job(started_at=NOW), an_image(), token="t", now=NOW + 9)
 
     assert (move.job.status, move.job.started_at) == (State.PROCESSING, NOW)
 
@@ -97,7 +97,7 @@ def test_an_image_before_the_last_does_not_end_the_job():
 def test_a_job_is_done_when_at_least_one_image_is(done, failed, status):
     job = a_job(images=done + failed + 1, done=done, failed=failed)
 
-    move = jobs.failed(job, an_image(), BROKEN, now=NOW, ttl=TTL)
+    move = moves.failed(job, an_image(), BROKEN, now=NOW, ttl=TTL)
 
     assert move.job.status is status
     assert move.images[0].failure == BROKEN
@@ -107,7 +107,7 @@ def test_a_job_is_done_when_at_least_one_image_is(done, failed, status):
 def test_an_image_put_back_keeps_its_stage_and_its_attempts():
     image = an_image(status=State.PROCESSING, token="t", attempts=1)
 
-    move = jobs.put_back(a_job(), image, now=NOW)
+    move = moves.put_back(a_job(), image, now=NOW)
 
     assert (
         move.images
@@ -121,7 +121,7 @@ def test_an_image_put_back_keeps_its_stage_and_its_attempts():
 def test_canceling_keeps_what_is_done():
     images = [an_image(0, status=State.DONE), an_image(1), an_image(2, status=State.PROCESSING, token="t")]
 
-    move = jobs.canceled(a_job(images=3, done=1), images, now=NOW, ttl=TTL)
+    move = moves.canceled(a_job(images=3, done=1), images, now=NOW, ttl=TTL)
 
     assert [image.id for image in move.images] == ["2", "3"]
     assert {image.failure.code for image in move.images if image.failure} == {Code.CANCELED}
@@ -133,7 +133,7 @@ def test_canceling_keeps_what_is_done():
 @pytest.mark.parametrize("status", [State.DONE, State.FAILED, State.CANCELED])
 def test_a_job_that_has_ended_cannot_be_canceled(status):
     with pytest.raises(Refused) as refused:
-        jobs.canceled(a_job(status=status), [], now=NOW, ttl=TTL)
+        moves.canceled(a_job(status=status), [], now=NOW, ttl=TTL)
 
     assert refused.value.code == Code.JOB_ENDED
     assert status.value in refused.value.detail
@@ -141,9 +141,9 @@ def test_a_job_that_has_ended_cannot_be_canceled(status):
 
 def test_two_moves_as_one_keep_the_later_image_and_all_that_happened():
     job, image = a_job(images=2), an_image()
-    first = jobs.started(job, image, token="t", now=NOW)
+    first = moves.started(job, image, token="t", now=NOW)
 
-    both = first.then(jobs.failed(first.job, first.images[0], BROKEN, now=NOW, ttl=TTL))
+    both = first.then(moves.failed(first.job, first.images[0], BROKEN, now=NOW, ttl=TTL))
 
     assert [each.status for each in both.images] == [State.FAILED]
     assert types(both) == [EventType.JOB_PROCESSING, EventType.IMAGE_PROCESSING, EventType.IMAGE_FAILED]

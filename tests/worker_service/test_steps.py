@@ -134,7 +134,7 @@ class TestEveryStep:
             "9999 is greater than the maximum of 4096",
         ),
         ("thumbnails", {"sizes": {"a": {"width": 9}}}, "'height' is a required property"),
-        ("thumbnails", {"sizes": {"A": 9}}, "'A' does not match '^[a-z0-9][a-z0-9_-]{0,63}$'"),
+        ("thumbnails", {"sizes": {"A": 9}}, "'A' does not match '^[a-z0-9][a-z0-9_-]{0,53}$'"),
         ("metadata", {"privacy": "some"}, "'some' is not one of ['safe', 'all', 'none']"),
         ("convert", {"background": "red"}, "'red' does not match '^#[0-9a-fA-F]{6}$'"),
         ("contours", {"formats": ["json", "json"]}, "['json', 'json'] has non-unique elements"),

@@ -18,6 +18,9 @@ from worker_service.encode import encoded
 from worker_service.picture import Picture, Source
 
 ARTIFACT_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+# A header carries it to whoever downloads the artifact.
+MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}(; ?[a-z]{1,20}=[A-Za-z0-9.-]{1,50})?")
+LONGEST_REASON = 1000
 
 
 class Params(BaseModel):
@@ -33,7 +36,9 @@ class StepFailed(ImageFailed):
     """The step can't be done on this image, for a reason that the caller may read."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(Code.STEP_FAILED, why)
+        # Texts that come with exceptions are of any length, and may hold what UTF-8 can't carry.
+        printable = str(why).encode(errors="replace").decode()
+        super().__init__(Code.STEP_FAILED, printable[:LONGEST_REASON])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,12 @@ class Artifact:
     def __post_init__(self) -> None:
         if not ARTIFACT_NAME.fullmatch(self.name):
             raise ValueError(f"an artifact can't be named {self.name!r}: {ARTIFACT_NAME.pattern}")
+        if not MEDIA_TYPE.fullmatch(self.media_type):
+            raise ValueError(f"{self.name}: {self.media_type!r} is no media type: {MEDIA_TYPE.pattern}")
+        if not isinstance(self.data, bytes):
+            raise TypeError(f"{self.name}: the data is {type(self.data).__name__}, not bytes")
+        if not all(isinstance(side, int | None) for side in (self.width, self.height)):
+            raise TypeError(f"{self.name}: {self.width!r} by {self.height!r} are not plain integers")
 
     @classmethod
     def jpeg(cls, name: str, pixels: NDArray[np.uint8], quality: int = 85) -> Self:

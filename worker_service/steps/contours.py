@@ -9,7 +9,7 @@ from worker_service.contour_files import WRITERS
 from worker_service.opencv import cv2
 from worker_service.outlines import Found, Outline
 from worker_service.picture import Picture, Pixels, Source
-from worker_service.steps.base import Artifact, Params, Result, Step
+from worker_service.steps.base import Artifact, Params, Result, Step, StepFailed
 
 LINE_COLOUR = (0, 255, 0)
 # A line of one pixel for each so many of the longer side can be seen when the overlay fills a screen.
@@ -28,7 +28,7 @@ class ContoursParams(Params):
     high: int = Field(160, ge=0, le=1000, description="Upper threshold of the method `canny`")
     blur: int = Field(5, ge=0, le=99, description="Size of the Gaussian kernel; even counts as the next odd")
     min_area: float = Field(0.0001, ge=0, le=1, description="Smallest area, as a fraction of the picture")
-    max_contours: int = Field(1000, ge=1, le=10_000, description="The largest so many are listed")
+    max_contours: int = Field(1000, ge=1, le=5000, description="The largest so many are listed")
     simplify: float = Field(0, ge=0, le=1000, description="How far points may stray, in source pixels")
     max_side: int = Field(
         2000, ge=0, le=16_384, description="Of the picture that is searched; 0 is full size"
@@ -71,6 +71,10 @@ def _found(picture: Picture, params: ContoursParams) -> Found:
         high=params.high,
         blur=params.blur,
     )
+    if outlines.are_too_many(foreground):
+        raise StepFailed(
+            f"The picture has more than {outlines.MOST_OUTLINES} outlines; raise `blur` or lower `max_side`."
+        )
     return outlines.find(
         foreground,
         picture.scale,

@@ -36,7 +36,8 @@ class Size(Params):
         return {"width": value, "height": value} if isinstance(value, int | float) else value
 
 
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+# The name of the artifact has 64 characters at most, and `thumbnail-` is ten of them.
+NAME = r"^[a-z0-9][a-z0-9_-]{0,53}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 

@@ -1,0 +1,76 @@
+"""Whether there is room for more work: for images in the queue, and for bytes in Redis."""
+
+import time
+
+from redis import Redis
+from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
+
+from shared.errors import Code, Refused
+from shared.queues import Queues
+from shared.stages import Role
+
+# What an image's steps make takes about as much as the image.
+COUNTED = 2
+MEMORY_SHARE = 0.85
+# Seconds for which a reading of the memory is good; what is admitted meanwhile is added to it.
+READING_LASTS = 1
+QUEUE_RETRY_AFTER = 5
+STORAGE_RETRY_AFTER = 30
+
+
+class Capacity:
+    """The room that is left. `max_queued` images may wait; 0 is no limit."""
+
+    def __init__(self, redis: Redis, queues: Queues, *, max_queued: int) -> None:
+        self._redis = redis
+        self._queue = queues[Role.PROCESS].key
+        self._max_queued = max_queued
+        self._used = 0
+        self._memory = 0
+        self._read_at = float("-inf")
+
+    def admit(self, images: int, size: int) -> None:
+        """Take notice of images that have `size` bytes in all and are about to be kept.
+
+        Raises `Refused` with `queue_full` or `storage_full` when there is no room for them.
+        """
+        self._check_queue(images)
+        self._check_memory(size * COUNTED)
+
+    def _check_queue(self, images: int) -> None:
+        if not self._max_queued:
+            return
+        waiting = self._redis.llen(self._queue)
+        if waiting + images > self._max_queued:
+            raise Refused(
+                Code.QUEUE_FULL,
+                f"{waiting} images wait already, and at most {self._max_queued} may.",
+                retry_after=QUEUE_RETRY_AFTER,
+            )
+
+    def _check_memory(self, needed: int) -> None:
+        if time.monotonic() - self._read_at >= READING_LASTS:
+            self._read_memory()
+        if self._memory and self._used + needed > self._memory * MEMORY_SHARE:
+            raise storage_full()
+        self._used += needed
+
+    def _read_memory(self) -> None:
+        told = self._redis.info("memory")
+        self._used, self._memory = int(told["used_memory"]), int(told["maxmemory"])
+        self._read_at = time.monotonic()
+
+
+def storage_full() -> Refused:
+    return Refused(
+        Code.STORAGE_FULL,
+        "There is no room for this now; results that expire make some.",
+        retry_after=STORAGE_RETRY_AFTER,
+    )
+
+
+def is_out_of_memory(error: RedisError) -> bool:
+    """Whether Redis did not do what it was asked to because its memory is full."""
+    return isinstance(error, OutOfMemoryError) or (
+        isinstance(error, ExecAbortError) and "maxmemory" in str(error)
+    )

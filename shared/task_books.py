@@ -1,0 +1,64 @@
+"""What RQ keeps of our tasks outside its queues: where they are lost and found.
+
+A popped task lies in the queue's intermediate list until its worker begins it, and in the started registry
+until it ends. Both are read as plain keys: RQ's registries would clean up as they look, in whoever looks.
+"""
+
+import zlib
+from typing import cast
+
+from redis import Redis
+from rq.executions import ExecutionRegistry
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from shared.queues import Queues
+from shared.stages import Role
+
+
+class TaskBooks:
+    """RQ's lists and registries, by role."""
+
+    def __init__(self, redis: Redis, queues: Queues) -> None:
+        self._redis = redis
+        self._queues = queues
+
+    def intermediate(self, role: Role) -> list[str]:
+        """Tasks that were popped and not begun."""
+        key = self._queues[role].intermediate_queue_key
+        return [task.decode() for task in cast(list[bytes], self._redis.lrange(key, 0, -1))]
+
+    def is_idle(self, role: Role) -> bool:
+        """Whether nothing waits in the role's queue, and nothing lies popped."""
+        queue = self._queues[role]
+        with self._redis.pipeline() as pipe:
+            pipe.llen(queue.key)
+            pipe.llen(queue.intermediate_queue_key)
+            return not any(pipe.execute())
+
+    def arguments(self, task_id: str) -> list[str] | None:
+        """What the task would be called with; None if RQ knows nothing of it."""
+        data = cast(bytes | None, self._redis.hget(f"rq:job:{task_id}", "data"))
+        if data is None:
+            return None
+        _, _, arguments, _ = JSONSerializer.loads(zlib.decompress(data))  # type: ignore[no-untyped-call]
+        return cast(list[str], arguments)
+
+    def abandoned(self, role: Role, now: float) -> list[str]:
+        """Tasks in the started registry whose worker has not been heard of in time."""
+        members = cast(list[bytes], self._redis.zrangebyscore(self._started(role), "-inf", now))
+        return [member.decode().partition(":")[0] for member in members]
+
+    def forget(self, role: Role, task_id: str) -> None:
+        """Remove every trace of a task that nobody will run any more, but not from its queue."""
+        runs = ExecutionRegistry(task_id, self._redis)
+        with self._redis.pipeline() as pipe:
+            for run in cast(list[bytes], self._redis.zrange(runs.key, 0, -1)):
+                pipe.zrem(self._started(role), f"{task_id}:{run.decode()}")
+                pipe.delete(f"rq:execution:{task_id}:{run.decode()}")
+            pipe.lrem(self._queues[role].intermediate_queue_key, 0, task_id)
+            pipe.delete(runs.key, f"rq:job:{task_id}")
+            pipe.execute()
+
+    def _started(self, role: Role) -> str:
+        return StartedJobRegistry.key_template.format(role)

@@ -1,0 +1,107 @@
+import base64
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.jobs import State
+from tests import photos
+from tests.faults.accounts import assert_each_image_ended_once, assert_settled
+from tests.faults.conftest import Chaos
+from tests.faults.house import PICTURE, House
+from tests.receivers import Behaviour, Wire, answers
+
+pytestmark = pytest.mark.timeout(3600)
+
+VICTIMS = ["child", "child", "process", "machine", "other", "api", "deliver", "sweep", "redis"]
+CLIENTS = 3
+CORRUPT = base64.b64encode(photos.jpeg(96, 64)[:700]).decode()
+# An innocent image may be at work when its child is killed, so more than the usual deaths are forgiven.
+FORGIVING = {"DARKROOM_CRASH_ATTEMPTS": "6", "DARKROOM_MAX_ATTEMPTS": "100"}
+Accepted = tuple[str, set[State]]
+
+
+def test_whatever_is_killed_each_job_ends_once_and_its_caller_is_told(own_house, chaos):
+    print(f"CHAOS_SEED={chaos.seed}")
+    house = own_house(**FORGIVING)
+    house.receiver.script = [fails_every(5)]
+
+    with house.another_worker():
+        jobs = accepted_amid_kills(house, chaos)
+        house.wait_until_up()
+        if chaos.is_short:
+            house.hurry_deliveries()
+        assert_settled(house, *jobs, hurry=chaos.is_short)
+
+    assert house.redis.zcard(house.stores.keys.jobs()) == len(jobs) == chaos.jobs
+    for job_id, endings in jobs.items():
+        assert_each_image_ended_once(house, job_id)
+        assert house.stores.jobs.get(job_id).job.status in endings
+
+
+def accepted_amid_kills(house: House, chaos: Chaos) -> dict[str, set[State]]:
+    """Jobs that clients submitted while everything was killed again and again, and how each may end."""
+    until = time.monotonic() + chaos.seconds
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        submissions = [clients.submit(a_job, house, chaos, number) for number in range(chaos.jobs)]
+        kill_at_random(house, random.Random(chaos.seed), until)
+        return dict(each.result() for each in submissions)
+
+
+def kill_at_random(house: House, dice: random.Random, until: float) -> None:
+    while time.monotonic() < until:
+        house.kill(dice.choice(VICTIMS))
+        # Some follow at once, some when what was killed works again.
+        time.sleep(dice.expovariate(1.5))
+
+
+def a_job(house: House, chaos: Chaos, number: int) -> Accepted:
+    """One of a client's jobs. The clients spread theirs over the time of the killing."""
+    dice = random.Random(chaos.seed + number)
+    time.sleep(dice.uniform(0, 2 * CLIENTS * chaos.seconds / chaos.jobs))
+    kind = dice.choices([healthy, damaged, deadly, canceled, retried], weights=[6, 2, 1, 2, 1])[0]
+    return kind(house, dice)
+
+
+def healthy(house: House, dice: random.Random) -> Accepted:
+    steps = [{"step": "metadata"}, {"step": "thumbnails"}]
+    job = house.submit(*steps, images=dice.randint(1, 5), priority=dice.choice(["normal", "high"]))
+    return job, {State.DONE}
+
+
+def damaged(house: House, dice: random.Random) -> Accepted:
+    images = [{"data": PICTURE}] * dice.randint(1, 3) + [{"data": CORRUPT}]
+    dice.shuffle(images)
+    return house.submit(images=images), {State.DONE}
+
+
+def deadly(house: House, dice: random.Random) -> Accepted:
+    return house.submit({"step": "dies"}), {State.FAILED}
+
+
+def canceled(house: House, dice: random.Random) -> Accepted:
+    job = house.submit({"step": "metadata"}, {"step": "thumbnails"}, images=5)
+    house.ask("POST", f"/v1/jobs/{job}/cancel")
+    return job, {State.CANCELED, State.DONE}
+
+
+def retried(house: House, dice: random.Random) -> Accepted:
+    job = house.submit(images=[{"data": CORRUPT}, {"data": CORRUPT}])
+    house.ended(job)
+    house.ask("POST", f"/v1/jobs/{job}/retry")
+    return job, {State.FAILED}
+
+
+def fails_every(count: int) -> Behaviour:
+    """Answers well, but for one request in so many."""
+    dice = random.Random(count)
+    lock = threading.Lock()
+
+    def behave(wire: Wire) -> None:
+        with lock:
+            status = 503 if dice.randrange(count) == 0 else 204
+        answers(status)(wire)
+
+    return behave

@@ -1,0 +1,67 @@
+import time
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.faults.accounts import arrivals, assert_settled
+from tests.processes import is_alive
+from tests.receivers import Receiver, hangs
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
+# A running image stops within two seconds; as many again for a machine that is busy.
+STOPPED = 4
+
+
+def test_a_cancel_stops_an_image_at_work(house):
+    gate = house.gate()
+    job = house.submit(gate.step)
+    wait_until(lambda: gate.visitors)
+
+    house.ask("POST", f"/v1/jobs/{job}/cancel")
+
+    wait_until(lambda: not is_alive(gate.visitors[0]), STOPPED)
+    assert_settled(house, job)
+    assert house.job(job)["status"] == "canceled"
+
+
+def test_a_cancel_stops_an_image_that_hangs_in_c(house):
+    job = house.submit({"step": "hangs"})
+    wait_until(lambda: house.job(job)["status"] == "processing")
+    child = house.child()
+
+    house.ask("POST", f"/v1/jobs/{job}/cancel")
+
+    wait_until(lambda: not is_alive(child), STOPPED)
+    neighbour = house.submit()
+    assert_settled(house, job, neighbour)
+    assert [house.job(each)["status"] for each in (job, neighbour)] == ["canceled", "done"]
+
+
+def test_receivers_that_hang_keep_no_other_waiting(house):
+    with Receiver(hangs) as hanging:
+        stuck = [house.submit(callback_url=hanging.url()) for _ in range(20)]
+        hanging.wait_for(len(stuck))
+        asked = time.monotonic()
+
+        job = house.submit()
+        wait_until(lambda: arrivals(house, job))
+
+        assert time.monotonic() - asked < 5
+        assert not hanging.cut.is_set()
+        for each in stuck:
+            assert house.ask("DELETE", f"/v1/jobs/{each}").status_code == 204
+    assert_settled(house, job)
+
+
+def test_an_urgent_job_behind_hundreds_of_others_starts_next(house):
+    gate = house.gate()
+    first = house.submit(gate.step)
+    wait_until(lambda: gate.visitors)
+    others = [house.submit(images=100), house.submit(images=100)]
+
+    urgent = house.submit(priority="high")
+    gate.open()
+
+    assert_settled(house, first, urgent, *others)
+    started = {each: house.job(each)["started_at"] for each in (first, urgent, *others)}
+    assert sorted(started, key=started.__getitem__) == [first, urgent, *others]
