@@ -10,6 +10,7 @@ from flask import Flask, Response, g, request
 from api_service import (
     artifacts,
     catalogue,
+    dead_letters,
     deliveries,
     documentation,
     health,
@@ -44,7 +45,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     problems.register(app, settings.public_url)
     # A path of ours is what it says: a redirect would be an answer in HTML.
     app.url_map.merge_slashes = False
-    for noun in (jobs, artifacts, deliveries, catalogue, health):
+    for noun in (jobs, artifacts, dead_letters, deliveries, catalogue, health):
         app.register_api(noun.bp)
     app.register_blueprint(ui.bp)
     documentation.register(app)

@@ -131,6 +131,22 @@ class EventList(Document):
     events: list[EventDocument]
 
 
+class DeadLetterDocument(Document):
+    job_id: str
+    image_id: str
+    error: FailureDocument
+    failed_at: str
+
+
+class DeadLetterList(Document):
+    dead_letters: list[DeadLetterDocument]
+    next_cursor: str | None
+
+
+class Retried(Document):
+    retried: int = Field(description="How many images run again.")
+
+
 class ListedDelivery(Document):
     id: str = Field(description="The webhook-id of every attempt.")
     job_id: str

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, read, wait, list, cancel, delete, and what happened."""
+"""Jobs over HTTP: submit, read, wait, list, cancel, retry, delete, and what happened."""
 
 import re
 import time
@@ -10,10 +10,11 @@ from flask_openapi3 import APIBlueprint, Tag
 from api_service import intake, openapi
 from api_service.schemas import MAX_WAIT, JobPath, JobsQuery, WaitQuery
 from api_service.services import TENANT, services
-from shared import jobs
+from shared import moves
 from shared.documents import Document, event_document, job_document
 from shared.event_log import BEGINNING
-from shared.jobs import Job, Move, State
+from shared.jobs import Job, State
+from shared.moves import Move
 from shared.pages import Place
 from shared.snapshots import Snapshot
 from shared.stages import Role
@@ -86,10 +87,19 @@ def cancel(path: JobPath) -> Response:
 
     def decide(snapshot: Snapshot) -> Move:
         ttl = services().settings.result_ttl
-        return jobs.canceled(snapshot.job, snapshot.images, now=time.time(), ttl=ttl)
+        return moves.canceled(snapshot.job, snapshot.images, now=time.time(), ttl=ttl)
 
     store.move(path.job_id, decide)
     return _answer(_document(store.get(path.job_id, tenant=TENANT)))
+
+
+@bp.post("/<job_id>/retry", responses=openapi.answers(openapi.JOB, 202, problems=(404, 409)))
+def retry(path: JobPath) -> Response:
+    """Run the failed images of a job that has ended again; what is done stays."""
+    store = services().stores.jobs
+    store.get(path.job_id, tenant=TENANT)
+    store.move(path.job_id, lambda snapshot: moves.retried(snapshot.job, snapshot.images, now=time.time()))
+    return _answer(_document(store.get(path.job_id, tenant=TENANT)), 202)
 
 
 @bp.delete("/<job_id>", responses=openapi.answers(None, 204))

@@ -21,6 +21,8 @@ Answers = dict[str | int, Any]
 JOB = documents.JobDocument
 JOBS = documents.JobList
 EVENTS = documents.EventList
+DEAD_LETTERS = documents.DeadLetterList
+RETRIED = documents.Retried
 DELIVERY = documents.DeliveryDocument
 DELIVERIES = documents.DeliveryList
 SECRET = documents.SecretDocument
@@ -31,8 +33,8 @@ READY = documents.Ready
 INFO = documents.Info
 
 _SHOWN: tuple[type[BaseModel], ...] = (
-    JOB, JOBS, EVENTS, DELIVERY, DELIVERIES, SECRET, STEPS, PIPELINES, LIVE, READY, INFO,
-    documents.Problem, documents.WebhookBody, JsonSubmission, PlanBody, TermsBody,
+    JOB, JOBS, EVENTS, DEAD_LETTERS, RETRIED, DELIVERY, DELIVERIES, SECRET, STEPS, PIPELINES,
+    LIVE, READY, INFO, documents.Problem, documents.WebhookBody, JsonSubmission, PlanBody, TermsBody,
 )  # fmt: skip
 
 

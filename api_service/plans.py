@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jsonschema import Draft202012Validator, validators
@@ -70,9 +71,12 @@ def _composed(
         if name in (call.step for call in calls):
             wrong.append(FieldError(f"{where}/step", f"{name!r} is there already; a job runs a step once."))
         given, override = each.get("params", {}), overrides.get(name, {})
-        calls.append(_call(offers.steps[name], {**given, **override}))
-        wrong += _wrong_params(offers.steps[name], given, f"{where}/params")
-        wrong += _wrong_params(offers.steps[name], override, pointer("/params", name))
+        merged = {**given, **override}
+        calls.append(_call(offers.steps[name], merged))
+        for error in _wrong_params(offers.steps[name], merged, ""):
+            overridden = error.pointer[1:].split("/")[0] in override
+            prefix = pointer("/params", name) if overridden else f"{where}/params"
+            wrong.append(replace(error, pointer=prefix + error.pointer))
     return calls, wrong
 
 

@@ -6,9 +6,10 @@ from typing import Any
 from flask import Flask, Response, current_app
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException
 
+from shared.capacity import is_out_of_memory, storage_full
 from shared.errors import Code, FieldError, Refused, ServiceError
 from shared.records import compact
 
@@ -89,8 +90,9 @@ def _invalid(error: ValidationError) -> Response:
 
 def _unavailable(error: RedisError) -> Response:
     log.warning("Redis can't be used: %s", error)
-    code = Code.STORAGE_FULL if isinstance(error, OutOfMemoryError) else Code.UNAVAILABLE
-    return _refused(Refused(code, code.summary + "."))
+    if is_out_of_memory(error):
+        return _refused(storage_full())
+    return _refused(Refused(Code.UNAVAILABLE, f"{Code.UNAVAILABLE.summary}."))
 
 
 def _http(error: HTTPException) -> Response:

@@ -7,6 +7,8 @@ from flask import current_app
 
 from api_service.settings import ApiSettings
 from api_service.submissions import Submissions
+from shared.capacity import Capacity
+from shared.connections import connect_for_requests
 from shared.stores import Stores
 from shared.urls import Openings
 
@@ -25,9 +27,10 @@ class Services:
 
     @classmethod
     def build(cls, settings: ApiSettings) -> Self:
-        stores = Stores.open(settings)
+        stores = Stores.open(settings, connect_for_requests(settings.redis_url))
         submissions = Submissions(
             stores,
+            capacity=Capacity(stores.redis, stores.queues, max_queued=settings.max_queued),
             openings=Openings.of(settings.egress_allow),
             max_images=settings.max_images,
             max_upload_bytes=settings.max_upload_bytes,

@@ -14,5 +14,6 @@ class ApiSettings(settings.Settings):
     api_workers: int = setting("DARKROOM_API_WORKERS", whole(1, 1024), 2)
     max_body_bytes: int = setting("DARKROOM_MAX_BODY_BYTES", whole(1), 104_857_600)
     max_images: int = setting("DARKROOM_MAX_IMAGES", whole(1, 1000), 100)
+    max_queued: int = setting("DARKROOM_MAX_QUEUED", whole(), 10_000)
     max_pixels: int = setting("DARKROOM_MAX_PIXELS", whole(1), 50_000_000)
     max_side: int = setting("DARKROOM_MAX_SIDE", whole(1), 16_384)

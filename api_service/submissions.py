@@ -10,6 +10,7 @@ from typing import Any
 from redis.exceptions import ConnectionError, TimeoutError
 
 from api_service.plans import planned
+from shared.capacity import Capacity
 from shared.errors import Code, FieldError, Refused
 from shared.events import DEFAULT_CALLBACK_EVENTS, EventType
 from shared.formats import sniff
@@ -54,8 +55,17 @@ class Submission:
 class Submissions:
     """Judges submissions and turns the good ones into jobs."""
 
-    def __init__(self, stores: Stores, *, openings: Openings, max_images: int, max_upload_bytes: int) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        capacity: Capacity,
+        openings: Openings,
+        max_images: int,
+        max_upload_bytes: int,
+    ) -> None:
         self._stores = stores
+        self._capacity = capacity
         self._openings = openings
         self._max_images = max_images
         self._max_upload_bytes = max_upload_bytes
@@ -104,7 +114,9 @@ class Submissions:
         key = _idempotency(submission)
         if key is not None and (earlier := self._stores.jobs.replayed(submission.tenant, key)):
             return earlier
-        blobs = self._stores.blobs.stage([upload.data for upload in submission.uploads])
+        sources = [upload.data for upload in submission.uploads]
+        self._capacity.admit(len(sources), sum(map(len, sources)))
+        blobs = self._stores.blobs.stage(sources)
         try:
             acceptance = self._stores.jobs.accept(*_records(submission, calls, blobs), key)
         except (ConnectionError, TimeoutError):
@@ -147,6 +159,7 @@ def _records(
         callback_url=submission.callback_url,
         callback_events=tuple(submission.callback_events) if submission.callback_url else (),
         created_at=now,
+        timeout=submission.timeout,
         deadline=now + submission.timeout,
     )
     images = [

@@ -1,7 +1,10 @@
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from tests.shared.samples import finish, start
 
 
 def test_waiting_ends_with_the_job(client, photo, run_jobs):
@@ -47,6 +50,7 @@ def test_an_unknown_job_is_not_found(client):
         client.get("/v1/jobs/nope"),
         client.delete("/v1/jobs/nope"),
         client.post("/v1/jobs/nope/cancel"),
+        client.post("/v1/jobs/nope/retry"),
     ):
         assert (answer.status_code, answer.json["code"]) == (404, "job_not_found")
 
@@ -151,6 +155,44 @@ def test_a_queued_job_can_be_canceled_and_never_starts(client, photo, run_jobs, 
     assert after["images"][0]["attempts"] == 0
     assert after["progress"] == {"total": 1, "done": 0, "failed": 0, "percent": 100}
     assert [request.headers["content-type"] for request in receiver.requests] == ["application/json"]
+
+
+def test_canceling_drops_the_deliveries_of_earlier_events_and_sends_one_of_its_own(
+    client, stores, photo, run_jobs, receiver
+):
+    asked = "job.processing,image.done,job.canceled"
+    job = client.submit(photo, photo, callback_url=receiver.url(), callback_events=asked).json
+    start(stores, job["id"], "1")
+    finish(stores, job["id"], "1")
+    owed = client.get(job["links"]["deliveries"]).json["deliveries"]
+    assert [each["type"] for each in owed] == ["image.done", "job.processing"]
+
+    client.post(job["links"]["cancel"])
+    run_jobs()
+
+    [left] = client.get(job["links"]["deliveries"]).json["deliveries"]
+    assert (left["type"], left["status"]) == ("job.canceled", "delivered")
+    assert [json.loads(request.body)["type"] for request in receiver.requests] == ["job.canceled"]
+    assert {client.get(f"/v1/deliveries/{each['id']}").status_code for each in owed} == {404}
+    assert not stores.redis.exists(stores.keys.due_deliveries())
+
+
+def test_canceling_keeps_the_log_of_what_was_delivered(client, stores, photo, run_jobs, receiver):
+    asked = "job.processing,job.canceled"
+    job = client.submit(photo, callback_url=receiver.url(), callback_events=asked).json
+    task = stores.redis.lpop(stores.queues["process"].key)
+    start(stores, job["id"])
+    run_jobs()
+
+    client.post(job["links"]["cancel"])
+    run_jobs()
+
+    assert task is not None
+    told = client.get(job["links"]["deliveries"]).json["deliveries"]
+    assert [(each["type"], each["status"]) for each in told] == [
+        ("job.canceled", "delivered"),
+        ("job.processing", "delivered"),
+    ]
 
 
 def test_an_ended_job_cannot_be_canceled(client, photo, run_jobs):
