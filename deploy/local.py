@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -61,6 +62,14 @@ def checked(environ: Mapping[str, str]) -> LocalSettings:
     return LocalSettings.from_env(environ)
 
 
+def check_steps(environ: Mapping[str, str]) -> None:
+    """Have a worker load the steps: decoders come with them, which don't belong into the launcher."""
+    command = [sys.executable, "-m", "worker_service", "process", "--check-steps"]
+    loaded = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True)  # noqa: S603 (our own module)
+    if loaded.returncode:
+        raise ConfigurationError(loaded.stderr.strip() or f"the steps end their worker: {loaded.returncode}")
+
+
 def port_is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         # As servers do, so that the connections of one that just ended don't count.
@@ -75,9 +84,9 @@ def port_is_free(host: str, port: int) -> bool:
 def _run(given: Mapping[str, str]) -> NoReturn:
     folder = DataFolder(Path(given.get("DARKROOM_DATA_DIR") or "var"))
     environ = completed(given, folder)
-    settings = checked(
-        {"DARKROOM_SECRET": "made below, when all the rest is right"} | _without_empty(environ)
-    )
+    complete = {"DARKROOM_SECRET": "made below, when all the rest is right"} | _without_empty(environ)
+    settings = checked(complete)
+    check_steps(complete)
     folder.make()
     folder.lock()
     if not port_is_free("0.0.0.0", settings.port):  # noqa: S104 (where the API listens)

@@ -22,7 +22,7 @@ CONFINED = {
     r"(PIL|pillow_heif|numpy|blurhash|cv2)\b": ["worker_service/"],
     r"cv2$": ["worker_service/opencv.py"],
     r"(PIL\.)?(Image\.open|ImageFile\.Parser)\b|cv2\.im(read|decode)": ["worker_service/decode.py"],
-    r"rq\b": ["shared/queues.py", "worker_service/"],
+    r"rq\b": ["shared/queues.py", "shared/task_books.py", "worker_service/"],
     r"urllib3\b(?!\.(util\.url|exceptions)\b)": ["worker_service/egress.py"],
     r"urllib3\.(util\.url|exceptions)\b": ["shared/urls.py", "worker_service/egress.py"],
     r"(http\.client|ssl|urllib\.request|requests|httpx|ftplib|smtplib)\b": ["worker_service/egress.py"],
