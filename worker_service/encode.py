@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from shared.errors import Code, ImageFailed
 from shared.formats import FORMATS, Format
 from worker_service.opencv import cv2
 from worker_service.picture import flattened
@@ -29,13 +30,26 @@ def chosen(format: OutputFormat, image: Image.Image) -> Format:
 
 
 def encoded(image: Image.Image, format: Format, quality: int, background: str = "#ffffff") -> bytes:
-    """The file of an RGB or RGBA image; without alpha in the format, on the background."""
-    if format.name == "jpeg":
-        return _jpeg(flattened(image, background), quality)
+    """The file of an RGB or RGBA image; without alpha in the format, on the background.
+
+    Raises `ImageFailed` when the format has no room for so many pixels, or its encoder no memory.
+    """
+    try:
+        if format.name == "jpeg":
+            return _jpeg(flattened(image, background), quality)
+        return _by_pillow(image, quality, _OPTIONS[format.name])
+    except (ValueError, RuntimeError, cv2.error) as error:
+        size = f"{image.width}x{image.height}"
+        raise ImageFailed(
+            Code.STEP_FAILED, f"A picture of {size} can't be written as {format.name.upper()}."
+        ) from error
+
+
+def _by_pillow(image: Image.Image, quality: int, options: Mapping[str, Any]) -> bytes:
     bare = Image.new(image.mode, image.size)
     bare.paste(image)
     file = io.BytesIO()
-    bare.save(file, quality=quality, **_OPTIONS[format.name])
+    bare.save(file, quality=quality, **options)
     return file.getvalue()
 
 

@@ -87,6 +87,25 @@ def test_a_port_in_use_is_told_with_the_variable_that_changes_it(folder):
     assert f"PORT: {port} is taken" in refused.stderr
 
 
+@pytest.mark.parametrize("text", ["import no_such_module", "raise SystemExit(0)"])
+def test_steps_that_are_broken_are_told_with_their_file_and_leave_nothing_behind(folder, tmp_path, text):
+    broken = tmp_path / "steps" / "broken.py"
+    broken.parent.mkdir()
+    broken.write_text(text)
+    refused = launch(folder, DARKROOM_STEPS_DIR=str(broken.parent))
+    assert refused.returncode == 2
+    assert f"{broken}: it can't be loaded" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not folder.path.exists()
+
+
+def test_steps_that_end_their_worker_are_told_too(folder, tmp_path):
+    (tmp_path / "kills.py").write_text("import os\nos.kill(os.getpid(), 9)")
+    refused = launch(folder, DARKROOM_STEPS_DIR=str(tmp_path))
+    assert refused.returncode == 2
+    assert "the steps end their worker: -9" in refused.stderr
+
+
 def test_the_real_environment_wins_over_the_file(tmp_path, folder):
     (tmp_path / ".env").write_text("PORT=from-the-file\nDARKROOM_TIME_LIMIT=from-the-file\n")
     environ = os.environ | {

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 import xml.etree.ElementTree as ET
 
 import cv2
@@ -9,9 +10,11 @@ from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
 from tests import photos
+from worker_service.composition import MOST_RESULT_BYTES
 from worker_service.decode import Limits, admit
-from worker_service.steps.base import Artifact, Result
+from worker_service.steps import Artifact, Result, StepFailed
 from worker_service.steps.contours import Contours, ContoursParams
+from worker_service.steps.metadata import MOST_EXIF_BYTES
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -282,6 +285,7 @@ def test_a_picture_of_nothing_has_no_contours():
         {"blur": -1},
         {"min_area": 1.5},
         {"max_contours": 0},
+        {"max_contours": 5001},
         {"max_side": -1},
         {"simplify": -1},
         {"formats": ["dxf"]},
@@ -291,3 +295,39 @@ def test_a_picture_of_nothing_has_no_contours():
 def test_unusable_params_are_refused(params):
     with pytest.raises(ValidationError):
         ContoursParams.model_validate(params)
+
+
+def dots(side: int, apart: int) -> Image.Image:
+    pixels = np.zeros((side, side), np.uint8)
+    pixels[::apart, ::apart] = 255
+    return Image.fromarray(pixels)
+
+
+def test_more_outlines_than_can_be_told_apart_in_good_time_are_refused():
+    started = time.process_time()
+
+    with pytest.raises(StepFailed, match="more than 100000 outlines"):
+        contours(dots(2000, 2), method="threshold", blur=0, min_area=0)
+
+    assert time.process_time() - started < 5
+
+
+def test_a_row_of_pixels_has_outlines_too():
+    for size in ((1, 400), (400, 1)):
+        assert contours(dots(400, 4).crop((0, 0, *size)), method="threshold", blur=0, min_area=0).data[
+            "count"
+        ]
+
+
+def test_as_many_contours_as_may_be_asked_for_fit_into_a_record():
+    longest = {
+        "area": 49_999_999.99,
+        "perimeter": 49_999_999.99,
+        "bbox": [-16_383.99] * 4,
+        "centroid": [-16_383.99] * 2,
+        "parent": 4999,
+    }
+
+    assert contours(shapes()).data["contours"][0].keys() == longest.keys()
+    all_of_them = json.dumps([longest] * 5000, separators=(",", ":"))
+    assert len(all_of_them) + MOST_EXIF_BYTES < 0.9 * MOST_RESULT_BYTES

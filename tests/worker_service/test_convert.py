@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from shared.errors import Code, ImageFailed
 from tests import photos
 from worker_service.decode import Limits, admit
 from worker_service.steps.base import Artifact
@@ -97,3 +98,13 @@ def test_nothing_but_pixels_is_in_the_file(format):
 def test_unusable_params_are_refused(params):
     with pytest.raises(ValidationError):
         ConvertParams.model_validate(params)
+
+
+def test_a_picture_too_long_for_a_format_is_refused_by_its_name():
+    long = photos.written(Image.new("RGB", (16_384, 1)), "PNG")
+
+    with pytest.raises(ImageFailed) as failed:
+        converted(long, format="webp")
+
+    assert failed.value.code is Code.STEP_FAILED
+    assert failed.value.detail == "A picture of 16384x1 can't be written as WEBP."

@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import IFDRational
 from tests import photos
 from worker_service import exif, fingerprints
 from worker_service.decode import Limits, admit
-from worker_service.steps.metadata import Metadata, MetadataParams
+from worker_service.steps.metadata import MOST_EXIF_BYTES, Metadata, MetadataParams
 
 
 def metadata(data: bytes, **params):
@@ -166,3 +166,15 @@ def test_dominant_colours_are_at_most_five():
 
     assert 1 < len(colours) <= 5
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
+
+
+def test_exif_without_end_is_told_only_as_far_as_a_record_can_bear():
+    exif_of_noise = Image.Exif()
+    for tag in range(40_000, 40_500):
+        exif_of_noise[tag] = "\x01" * 500
+    data = photos.written(photos.motif(64, 48), "PNG", exif=exif_of_noise.tobytes())
+
+    found = metadata(data, privacy="all")["exif"]
+
+    assert 10 < len(found) < 500
+    assert len(json.dumps(found)) <= MOST_EXIF_BYTES

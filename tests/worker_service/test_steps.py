@@ -166,6 +166,25 @@ def test_an_artifact_has_a_name_that_fits_a_url(name):
         Artifact.json(name, {})
 
 
+@pytest.mark.parametrize(
+    "media_type", ["", "image", "image/", "image/png\r\nA: b", "image/png\n", "IMAGE/png"]
+)
+def test_an_artifact_has_a_media_type_that_fits_a_header(media_type):
+    with pytest.raises(ValueError, match="is no media type"):
+        Artifact("a", media_type, b"")
+
+
+@pytest.mark.parametrize("media_type", ["image/svg+xml", "text/plain; charset=utf-8", "application/geo+json"])
+def test_media_types_may_have_a_parameter(media_type):
+    assert Artifact("a", media_type, b"").media_type == media_type
+
+
+@pytest.mark.parametrize("fields", [{"data": "text"}, {"data": bytearray()}, {"width": 1.0}, {"height": "1"}])
+def test_an_artifact_is_of_bytes_and_whole_pixels(fields):
+    with pytest.raises(TypeError):
+        Artifact(**{"name": "a", "media_type": "image/png", "data": b"", **fields})
+
+
 def test_artifacts_are_made_from_pixels_pictures_and_values():
     pixels = photos.pixels(64, 48)
 
@@ -200,3 +219,8 @@ def test_a_step_that_fails_says_why():
         "There is no moon in the picture.",
         False,
     )
+
+
+@pytest.mark.parametrize(("why", "told"), [("\ud800", "?"), ("a" * 5000, "a" * 1000), (OSError("no"), "no")])
+def test_any_reason_can_be_told(why, told):
+    assert StepFailed(why).detail == told

@@ -217,3 +217,10 @@ def test_no_more_is_decoded_than_twice_what_the_largest_thumbnail_shows(size, si
     source = admit(photos.jpeg(1600, 1200), Limits()).source
 
     assert Thumbnails().side(ThumbnailsParams.model_validate({"sizes": {"a": size}}), source) == side
+
+
+def test_the_longest_name_of_a_size_makes_a_name_of_an_artifact():
+    assert list(thumbnails(photos.jpeg(), sizes={"a" * 54: 10})) == [f"thumbnail-{'a' * 54}"]
+
+    with pytest.raises(ValidationError):
+        ThumbnailsParams.model_validate({"sizes": {"a" * 55: 10}})

@@ -1,3 +1,5 @@
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -5,6 +7,9 @@ from pydantic import Field
 from worker_service import exif, fingerprints
 from worker_service.picture import Picture, flattened
 from worker_service.steps.base import Params, Result, Step
+
+# As JSON, ten times what cameras write; the results of all steps share what a record may hold.
+MOST_EXIF_BYTES = 131_072
 
 
 class MetadataParams(Params):
@@ -38,9 +43,21 @@ def _of_the_file(picture: Picture, privacy: exif.Privacy) -> dict[str, Any]:
         "orientation": source.orientation,
         "icc": source.icc,
         "dpi": list(source.dpi) if source.dpi else None,
-        "exif": exif.shown(source.exif, privacy),
+        "exif": _first(exif.shown(source.exif, privacy)),
         "sha256": source.sha256,
     }
+
+
+def _first(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """As many of the tags as fit."""
+    kept: dict[str, Any] = {}
+    left = MOST_EXIF_BYTES
+    for name, value in tags.items():
+        left -= len(json.dumps({name: value}))
+        if left < 0:
+            break
+        kept[name] = value
+    return kept
 
 
 def _of_the_look(picture: Picture) -> dict[str, Any]:
