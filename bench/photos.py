@@ -34,6 +34,13 @@ def jpeg(seed: int, width: int = WIDTH, height: int = HEIGHT, quality: int = QUA
     return file.getvalue()
 
 
+def pixel() -> bytes:
+    """The least of a picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG")
+    return file.getvalue()
+
+
 def upload(size: int, seed: int = 0) -> bytes:
     """A JPEG of exactly so many bytes; what the picture leaves over is in its comments."""
     plain = jpeg(seed, 480, 360)

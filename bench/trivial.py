@@ -11,7 +11,7 @@ from api_service.services import Services
 from api_service.settings import ApiSettings
 from api_service.submissions import Submission, Upload
 from bench.measure import Contender, Goal, Line, Numbers, Rounds, compared
-from bench.photos import jpeg
+from bench.photos import pixel
 from bench.processes import python, redis_server, running
 from bench.rows import AOF, Settings, rate
 from bench.services import WORKERS, CeleryStack, Darkroom
@@ -77,9 +77,9 @@ def _darkroom(settings: Settings, jobs: int, aof: bool) -> Numbers:
 def _submit(service: Darkroom, jobs: int) -> None:
     """By the path that the API takes, without HTTP around it."""
     submissions = Services.build(ApiSettings.from_env(service.environ)).submissions
-    pixel = jpeg(0, 1, 1)
+    least = pixel()
     for _ in range(jobs):
-        upload = Upload(None, None, pixel, "")
+        upload = Upload(None, None, least, "")
         submissions.submit(
             Submission(tenant="default", uploads=[upload], steps=[{"step": "nothing"}], cache=False)
         )

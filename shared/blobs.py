@@ -4,7 +4,7 @@ A blob is staged first, with a short life, and adopted in the transaction that m
 what a crash leaves behind goes by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from redis import Redis
@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from shared.jobs import fresh_id
 from shared.keys import Keys
+from shared.transactions import Seen
 
 STAGED = 3600
 
@@ -43,13 +44,13 @@ class Blobs:
     def get(self, blob_id: str) -> bytes | None:
         return cast(bytes | None, self._redis.get(self._keys.blob(blob_id)))
 
-    def watch(self, pipe: Pipeline, ids: Iterable[str]) -> bool:
-        """Have `pipe` watch the blobs, so that its transaction fails if one goes; whether all are there."""
-        names = [self._keys.blob(blob_id) for blob_id in ids]
-        if not names:
-            return True
-        pipe.watch(*names)  # type: ignore[no-untyped-call]
-        return pipe.exists(*names) == len(names)
+    def presence(self, ids: Sequence[str]) -> list[Seen]:
+        """The condition of a transaction that the blobs are there."""
+        names = tuple(self._keys.blob(blob_id) for blob_id in ids)
+        return [Seen(("EXISTS", *names), len(names))] if names else []
+
+    def are_there(self, ids: Sequence[str]) -> bool:
+        return not ids or self._redis.exists(*map(self._keys.blob, ids)) == len(ids)
 
     def adopt(self, pipe: Pipeline, ids: Iterable[str]) -> None:
         """Keep the blobs until told otherwise."""

@@ -10,11 +10,10 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter
 from redis import Redis
-from redis.client import Pipeline
 
 from shared.keys import Keys
 from shared.stages import Stage
-from shared.transactions import transaction
+from shared.transactions import Seen, collected, commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +62,23 @@ class Catalogue:
         """Put on offer what this worker can do; an older version of a step does not replace a newer one."""
         steps, pipelines = tuple(steps), tuple(pipelines)
 
-        def attempt(pipe: Pipeline) -> None:
-            known = _parsed(cast(dict[bytes, bytes], pipe.hgetall(self._keys.catalogue()))).steps
+        while True:
+            raw = cast(dict[bytes, bytes], self._redis.hgetall(self._keys.catalogue()))
+            known = _parsed(raw).steps
             entries = {
                 f"step:{step.name}": _STEP.dump_json(step)
                 for step in steps
                 if step.name not in known or step.version >= known[step.name].version
             }
             entries |= {f"pipeline:{each.name}": _PIPELINE.dump_json(each) for each in pipelines}
-            pipe.multi()
-            if entries:
-                pipe.hset(self._keys.catalogue(), mapping=cast(dict[Any, Any], entries))
-
-        transaction(self._redis, attempt, [self._keys.catalogue()])
+            seen = [
+                Seen(("HGET", self._keys.catalogue(), field), raw.get(field.encode())) for field in entries
+            ]
+            with collected(self._redis) as pipe:
+                if entries:
+                    pipe.hset(self._keys.catalogue(), mapping=cast(dict[Any, Any], entries))
+                if commit(self._redis, pipe, seen):
+                    return
 
     def read(self) -> Offers:
         """What is on offer now."""

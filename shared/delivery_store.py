@@ -23,7 +23,7 @@ from shared.pages import Page, Place, read_page, trim
 from shared.queues import Queues
 from shared.records import delivery_changes, delivery_from_hash, delivery_to_hash
 from shared.stages import Role
-from shared.transactions import transaction
+from shared.transactions import Seen, transaction
 
 # How long whoever took a delivery has to settle it, before it is due again.
 CLAIMED = 30
@@ -120,15 +120,17 @@ class DeliveryStore:
         ids = cast(list[bytes], self._redis.lrange(self._keys.job_deliveries(job_id), 0, -1))
         return [delivery_id.decode() for delivery_id in ids]
 
-    def pending(self, pipe: Pipeline, job_id: str) -> list[str]:
-        """Ids of the job's deliveries that are still to be made; `pipe` watches them from now on."""
-        listed = cast(list[bytes], pipe.lrange(self._keys.job_deliveries(job_id), 0, -1))
-        ids = [each.decode() for each in listed]
+    def pending(self, job_id: str) -> tuple[list[str], list[Seen]]:
+        """Ids of the job's deliveries that are still to be made, and the condition that they still are."""
+        ids = self.of_job(job_id)
         if not ids:
-            return []
-        pipe.watch(*map(self._keys.delivery, ids))  # type: ignore[no-untyped-call]
-        due = pipe.zmscore(self._keys.due_deliveries(), ids)
-        return [each for each, when in zip(ids, due, strict=True) if when is not None]
+            return [], []
+        due = self._redis.zmscore(self._keys.due_deliveries(), ids)
+        waiting = [each for each, when in zip(ids, due, strict=True) if when is not None]
+        seen = [
+            Seen(("HGET", self._keys.delivery(each), "status"), DeliveryStatus.PENDING) for each in waiting
+        ]
+        return waiting, seen
 
     def withdraw(self, pipe: Pipeline, job: Job, ids: Iterable[str]) -> None:
         """Remove some of a job's deliveries, as part of a transaction; one in flight may still arrive."""

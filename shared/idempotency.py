@@ -10,6 +10,7 @@ from redis.client import Pipeline
 from shared.errors import Code, Refused
 from shared.keys import Keys
 from shared.records import compact
+from shared.transactions import Seen
 
 IDEMPOTENCY_TTL = 24 * 3600
 
@@ -36,20 +37,24 @@ class Idempotency:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def earlier(self, redis: Redis, tenant: str, idempotency: IdempotencyKey) -> Acceptance | None:
-        """The job that the key has made before, if it is still there; `redis` may be a pipeline that watches.
+    def earlier(
+        self, redis: Redis, tenant: str, idempotency: IdempotencyKey
+    ) -> tuple[Acceptance | None, Seen]:
+        """The job that the key has made before, if it is still there; and what was seen of the key.
 
         Raises `Refused` with `idempotency_key_reused` if something else was asked with it.
         """
-        kept = cast(bytes | None, redis.get(self._keys.idempotency(tenant, idempotency.key)))
+        command = ("GET", self._keys.idempotency(tenant, idempotency.key))
+        kept = cast(bytes | None, redis.get(command[1]))
+        seen = Seen(command, kept)
         if kept is None:
-            return None
+            return None, seen
         first = json.loads(kept)
         if first["digest"] != idempotency.digest:
             raise Refused(Code.IDEMPOTENCY_KEY_REUSED)
         if not redis.exists(self._keys.job(first["job_id"])):
-            return None
-        return Acceptance(first["job_id"], replayed=True)
+            return None, seen
+        return Acceptance(first["job_id"], replayed=True), seen
 
     def remember(self, pipe: Pipeline, tenant: str, idempotency: IdempotencyKey, job_id: str) -> None:
         """Tie the key to a job, as part of the transaction that accepts it."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import cast
 
 from redis import Redis
-from redis.client import Pipeline
 
 from shared.blobs import Blobs
 from shared.delivery_store import DeliveryStore
@@ -20,11 +19,9 @@ from shared.job_writer import JobWriter
 from shared.jobs import Image, Job
 from shared.keys import Keys
 from shared.moves import Move
-from shared.records import (
-    image_from_json,
-)
+from shared.records import image_from_json
 from shared.snapshots import Snapshot, snapshot
-from shared.transactions import transaction
+from shared.transactions import Seen, collected, commit
 
 
 class JobStore:
@@ -49,28 +46,23 @@ class JobStore:
         `unavailable` if a staged source has gone.
         """
 
-        def attempt(pipe: Pipeline) -> Acceptance:
-            if pipe.exists(self._keys.job(job.id)):
-                return Acceptance(job.id)
-            earlier = self._idempotency.earlier(pipe, job.tenant, idempotency) if idempotency else None
-            if earlier is not None:
-                return earlier
-            if not self._blobs.watch(pipe, [image.source for image in images]):
-                raise Refused(Code.UNAVAILABLE, "The upload took too long to be accepted.", retry_after=1)
-            pipe.multi()
-            self._writer.new(pipe, job, images)
+        while True:
+            seen = [Seen(("EXISTS", self._keys.job(job.id)), 0)]
             if idempotency is not None:
-                self._idempotency.remember(pipe, job.tenant, idempotency, job.id)
-            return Acceptance(job.id)
-
-        watched = [self._keys.job(job.id)]
-        if idempotency is not None:
-            watched.append(self._keys.idempotency(job.tenant, idempotency.key))
-        return transaction(self._redis, attempt, watched)
+                earlier, seen_key = self._idempotency.earlier(self._redis, job.tenant, idempotency)
+                if earlier is not None:
+                    return earlier
+                seen.append(seen_key)
+            if self._is_written(job, images, idempotency, seen):
+                return Acceptance(job.id)
+            if self._redis.exists(self._keys.job(job.id)):
+                return Acceptance(job.id)
+            if not self._blobs.are_there([image.source for image in images]):
+                raise Refused(Code.UNAVAILABLE, "The upload took too long to be accepted.", retry_after=1)
 
     def replayed(self, tenant: str, idempotency: IdempotencyKey) -> Acceptance | None:
         """The job that the key made before, if it is still there; `Refused` if it was for something else."""
-        return self._idempotency.earlier(self._redis, tenant, idempotency)
+        return self._idempotency.earlier(self._redis, tenant, idempotency)[0]
 
     def get(self, job_id: str, *, tenant: str | None = None, images: Sequence[str] | None = None) -> Snapshot:
         """The job with its images, or those named; for others than its tenant, `Refused`: `job_not_found`."""
@@ -91,47 +83,72 @@ class JobStore:
         return image_from_json(text) if text is not None else None
 
     def move(
-        self, job_id: str, decide: Callable[[Snapshot], Move | None], *, images: Sequence[str] | None = None
+        self,
+        job_id: str,
+        decide: Callable[[Snapshot], Move | None],
+        *,
+        images: Sequence[str] | None = None,
+        known: Snapshot | None = None,
     ) -> Snapshot | None:
         """Make the move that `decide` finds right for the job as it is; None if it is gone or stays as it is.
 
-        `images` names the ones that `decide` looks at (default: all). It may be asked again if another writer
+        `images` names the ones that `decide` looks at (default: all), and `known` is how they were when last
+        seen, which saves looking if nobody has moved the job since. It may be asked again if another writer
         was first, so it must be pure; not so if the writes were made and only their reply got lost.
         """
         made: list[Move] = []
-
-        def attempt(pipe: Pipeline) -> Snapshot | None:
-            before = self._load(pipe, job_id, images)
-            if before is not None and made and _has_made(made[-1], before):
+        before = known or self._read(job_id, images)
+        while before is not None:
+            if made and _has_made(made[-1], before):
                 return before
-            move = decide(before) if before is not None else None
-            if before is None or move is None:
+            move = decide(before)
+            if move is None and before is not known:
                 return None
-            after = replace(move, job=replace(move.job, version=before.job.version + 1))
-            has_all = len(before.images) == before.job.total or not self._tells_of_all(after)
-            everything = before if has_all else self._load(pipe, job_id, None)
-            if everything is None:
-                return None
-            obsolete = self._deliveries.pending(pipe, job_id) if after.cancels_job else []
-            made.append(after)
-            pipe.multi()
-            self._deliveries.withdraw(pipe, after.job, obsolete)
-            return self._writer.move(pipe, before, after, everything)
-
-        return transaction(self._redis, attempt, [self._keys.job(job_id)])
+            after = self._made(before, move, made) if move is not None else None
+            if after is not None:
+                return after
+            before = self._read(job_id, images)
+        return None
 
     def forget(self, job_id: str) -> None:
         """Remove a job with all that hangs on it, and tell nobody. What runs for it finds it gone."""
-
-        def attempt(pipe: Pipeline) -> None:
-            gone = self._load(pipe, job_id, None)
+        while (gone := self._read(job_id, None)) is not None:
             deliveries = self._deliveries.of_job(job_id)
-            if gone is None:
-                return
-            pipe.multi()
-            self._writer.removal(pipe, gone, deliveries)
+            with collected(self._redis) as pipe:
+                self._writer.removal(pipe, gone, deliveries)
+                if commit(self._redis, pipe, [self._unmoved(gone)]):
+                    return
 
-        transaction(self._redis, attempt, [self._keys.job(job_id)])
+    def _is_written(
+        self, job: Job, images: Sequence[Image], idempotency: IdempotencyKey | None, seen: Sequence[Seen]
+    ) -> bool:
+        with collected(self._redis) as pipe:
+            self._writer.new(pipe, job, images)
+            if idempotency is not None:
+                self._idempotency.remember(pipe, job.tenant, idempotency, job.id)
+            present = self._blobs.presence([image.source for image in images])
+            return commit(self._redis, pipe, [*seen, *present])
+
+    def _made(self, before: Snapshot, move: Move, made: list[Move]) -> Snapshot | None:
+        """The job after the move; None if somebody else was first. `made` gets what may have been made."""
+        after = replace(move, job=replace(move.job, version=before.job.version + 1))
+        has_all = len(before.images) == before.job.total or not self._tells_of_all(after)
+        everything = before if has_all else self._read(before.job.id, None)
+        if everything is None:
+            return None
+        seen = [self._unmoved(before)]
+        with collected(self._redis) as pipe:
+            if after.cancels_job:
+                obsolete, waiting = self._deliveries.pending(before.job.id)
+                self._deliveries.withdraw(pipe, after.job, obsolete)
+                seen += waiting
+            outcome = self._writer.move(pipe, before, after, everything)
+            made.append(after)
+            return outcome if commit(self._redis, pipe, seen) else None
+
+    def _unmoved(self, snapshot: Snapshot) -> Seen:
+        """The condition that nobody has moved the job since."""
+        return Seen(("HGET", self._keys.job(snapshot.job.id), "version"), snapshot.job.version)
 
     def _read(self, job_id: str, images: Sequence[str] | None) -> Snapshot | None:
         with self._redis.pipeline() as pipe:
@@ -141,15 +158,6 @@ class JobStore:
             else:
                 pipe.hmget(self._keys.images(job_id), list(images))
             record, found = pipe.execute()
-        return snapshot(record, [image for image in found if image is not None])
-
-    def _load(self, pipe: Pipeline, job_id: str, images: Sequence[str] | None) -> Snapshot | None:
-        record = cast(dict[bytes, bytes], pipe.hgetall(self._keys.job(job_id)))
-        if images is None:
-            return snapshot(
-                record, cast(dict[bytes, bytes], pipe.hgetall(self._keys.images(job_id))).values()
-            )
-        found = cast(list[bytes | None], pipe.hmget(self._keys.images(job_id), list(images)))
         return snapshot(record, [image for image in found if image is not None])
 
     def _tells_of_all(self, move: Move) -> bool:

@@ -4,12 +4,14 @@ Ids travel, never data: RQ is the carrier, our record is the truth. The tasks ar
 API needs no worker code.
 """
 
+from functools import cached_property
 from typing import Any, cast
 
 from redis import Redis
 from redis.client import Pipeline
 from rq import Queue
 from rq.job import Job as RqJob
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from shared.stages import Role, Stage
@@ -47,6 +49,11 @@ class SafeJob(RqJob):
 
     failure_callback = success_callback
     stopped_callback = success_callback
+
+    @cached_property
+    def started_job_registry(self) -> StartedJobRegistry:
+        """The registry of those that run; RQ would make it anew for every word about it."""
+        return StartedJobRegistry(self.origin, connection=self.connection, serializer=self.serializer)
 
     def send_webhooks(self, *args: Any, **kwargs: Any) -> None:
         """Send nothing: RQ would call any URL that stands in the queue."""

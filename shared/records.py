@@ -4,12 +4,12 @@ A hash has one field an attribute, so that an operator can read a record and a m
 changes: texts stand as they are, everything else as JSON, and what is None is absent.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
 from shared.deliveries import Delivery
 from shared.jobs import Image, Job
@@ -27,11 +27,11 @@ _TEXTS = frozenset(
 
 def compact(value: Any) -> str:
     """JSON without spaces."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return to_json(value, inf_nan_mode="constants").decode()
 
 
 def job_to_hash(job: Job) -> Fields:
-    return _to_hash(_JOB.dump_python(job, mode="json"))
+    return _to_hash(_values(job))
 
 
 def job_from_hash(record: Mapping[bytes, bytes]) -> Job:
@@ -40,7 +40,7 @@ def job_from_hash(record: Mapping[bytes, bytes]) -> Job:
 
 def job_changes(before: Job, after: Job) -> tuple[Fields, list[str]]:
     """The hash fields to set, and those to remove, that make `before` into `after`."""
-    return _changes(_JOB, before, after)
+    return _changes(before, after)
 
 
 def image_to_json(image: Image) -> str:
@@ -52,7 +52,7 @@ def image_from_json(text: bytes | str) -> Image:
 
 
 def delivery_to_hash(delivery: Delivery) -> Fields:
-    return _to_hash(_DELIVERY.dump_python(delivery, mode="json"))
+    return _to_hash(_values(delivery))
 
 
 def delivery_from_hash(record: Mapping[bytes, bytes]) -> Delivery:
@@ -60,7 +60,11 @@ def delivery_from_hash(record: Mapping[bytes, bytes]) -> Delivery:
 
 
 def delivery_changes(before: Delivery, after: Delivery) -> tuple[Fields, list[str]]:
-    return _changes(_DELIVERY, before, after)
+    return _changes(before, after)
+
+
+def _values(record: Any) -> dict[str, Any]:
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 def _to_hash(values: Mapping[str, Any]) -> Fields:
@@ -76,11 +80,10 @@ def _encoded(name: str, value: Any) -> str:
 
 
 def _decoded(name: str, value: bytes) -> Any:
-    return value.decode() if name in _TEXTS else json.loads(value)
+    return value.decode() if name in _TEXTS else from_json(value)
 
 
-def _changes(adapter: TypeAdapter[T], before: T, after: T) -> tuple[Fields, list[str]]:
-    old = adapter.dump_python(before, mode="json")
-    new = adapter.dump_python(after, mode="json")
-    changed = {name: value for name, value in new.items() if value != old[name]}
+def _changes(before: Any, after: Any) -> tuple[Fields, list[str]]:
+    names = [each.name for each in fields(after) if getattr(after, each.name) != getattr(before, each.name)]
+    changed = {name: getattr(after, name) for name in names}
     return _to_hash(changed), [name for name, value in changed.items() if value is None]

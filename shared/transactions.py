@@ -1,12 +1,71 @@
-"""Optimistic transactions: look, decide, write, and start over if somebody else wrote first."""
+"""Optimistic transactions: look, decide, and write if what was seen still is so; else start over.
+
+A script checks and writes, so that a transaction is one round trip after what it has to read, and none is
+spent on watching. Redis runs all of a script or, when its memory is full, nothing.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from redis import Redis, WatchError
 from redis.client import Pipeline
+from redis.commands.core import Script
+from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError
 
 T = TypeVar("T")
+
+# ARGV: how many conditions; for each its expected answer, how many words it has, and these; then for each
+# write how many words it has, and these.
+_SCRIPT = """
+local at = 2
+local function words()
+    local first, last = at + 1, at + tonumber(ARGV[at])
+    at = last + 1
+    return unpack(ARGV, first, last)
+end
+for _ = 1, tonumber(ARGV[1]) do
+    local expected = ARGV[at]
+    at = at + 1
+    local answer = redis.call(words()) or ''
+    if tostring(answer) ~= expected then return 0 end
+end
+while at <= #ARGV do redis.call(words()) end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a command answered: a text, a number, or nothing, which is taken for an empty text."""
+
+    command: tuple[str, ...]
+    answer: bytes | str | int | None
+
+
+def collected(redis: Redis) -> Pipeline:
+    """A pipeline that collects the writes of a transaction for `commit`, those of RQ among them."""
+    pipe = redis.pipeline()
+    # RQ begins a transaction of its own on one that has not begun any.
+    pipe.multi()
+    return pipe
+
+
+def commit(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
+    """Make all the writes queued on a pipeline if everything seen is so still; whether it was.
+
+    False also when the connection broke: the writes may have been made then, so whoever starts over must
+    recognise its own work. Raises `OutOfMemoryError`, with nothing written.
+    """
+    try:
+        return bool(Script(redis, _SCRIPT)(args=_arguments(writes, seen)))
+    except ConnectionError:
+        return False
+    except ResponseError as error:
+        # Redis 6 puts other words before those that tell it.
+        if "OOM" in str(error):
+            raise OutOfMemoryError(str(error)) from error
+        raise
 
 
 def transaction(redis: Redis, attempt: Callable[[Pipeline], T], watched: Sequence[str]) -> T:
@@ -28,3 +87,12 @@ def transaction(redis: Redis, attempt: Callable[[Pipeline], T], watched: Sequenc
                 continue
             finally:
                 pipe.reset()
+
+
+def _arguments(writes: Pipeline, seen: Sequence[Seen]) -> list[Any]:
+    arguments: list[Any] = [len(seen)]
+    for each in seen:
+        arguments += ["" if each.answer is None else each.answer, len(each.command), *each.command]
+    for command, _ in writes.command_stack:
+        arguments += [len(command), *command]
+    return arguments

@@ -4,6 +4,8 @@ It is forked once and reused: a fork for every image would cost more than most i
 over a pair of sockets, so the death of either is the end of the stream for the other.
 """
 
+import logging
+import mmap
 import os
 import select
 import signal
@@ -16,10 +18,12 @@ from typing import NoReturn
 
 from shared.records import compact
 
+log = logging.getLogger(__name__)
+
 # How often the parent looks around while the child works.
 TICK = 0.5
 
-TAKEN, DONE, LEAVING = b"t", b"d", b"l"
+DONE, LEAVING = b"d", b"l"
 
 
 class Ending(Enum):
@@ -48,6 +52,8 @@ class Child:
 
     def __init__(self, prepare: Callable[[], Serve]) -> None:
         self._prepare = prepare
+        # Shared with the child, whose word about it would wake the parent for nothing.
+        self._taken = mmap.mmap(-1, 1)
         self._socket: socket.socket | None = None
         self.pid = 0
 
@@ -59,7 +65,7 @@ class Child:
         self.pid = os.fork()
         if not self.pid:
             ours.close()
-            _live(theirs, self._prepare)
+            _live(theirs, self._prepare, self._taken)
         theirs.close()
         self._socket = ours
 
@@ -69,6 +75,7 @@ class Child:
         Every half second `watch` is told whether the child has taken the task; False from it stops the child.
         """
         message = compact(task).encode() + b"\n"
+        self._taken[0] = 0
         try:
             connection = self._sent(message)
         except OSError:
@@ -91,19 +98,17 @@ class Child:
     def _followed(
         self, connection: socket.socket, until: Callable[[], float], watch: Callable[[bool], bool]
     ) -> Ended:
-        taken = False
         while True:
             left = until() - time.monotonic()
             if left <= 0:
                 return self._killed(Ending.OVERTIME)
             if not select.select([connection], [], [], min(TICK, left))[0]:
-                if not watch(taken):
+                if not watch(bool(self._taken[0])):
                     return self._killed(Ending.STOPPED)
                 continue
             said = _received(connection)
             if not said:
                 return Ended(Ending.DIED, self._reaped())
-            taken = taken or TAKEN in said
             if LEAVING in said:
                 self._reaped()
             if DONE in said or LEAVING in said:
@@ -130,25 +135,27 @@ def _received(connection: socket.socket) -> bytes:
         return b""
 
 
-def _live(connection: socket.socket, prepare: Callable[[], Serve]) -> NoReturn:
+def _live(connection: socket.socket, prepare: Callable[[], Serve], taken: mmap.mmap) -> NoReturn:
     """The child's whole life. It leaves without the parent's clean-up, which is not its own."""
     status = 1
     try:
         # Both belong to the parent: Ctrl-C reaches the whole group, and a drain lets the child finish.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _serve_all(connection, prepare())
+        _serve_all(connection, prepare(), taken)
         status = 0
+    except BaseException:
+        log.exception("the child could not go on")
     finally:
         os._exit(status)
 
 
-def _serve_all(connection: socket.socket, serve: Serve) -> None:
+def _serve_all(connection: socket.socket, serve: Serve, taken: mmap.mmap) -> None:
     import json
 
     with connection.makefile("rb") as tasks:
         for line in tasks:
-            stays = serve(json.loads(line), lambda: connection.sendall(TAKEN))
+            stays = serve(json.loads(line), lambda: taken.__setitem__(0, 1))
             connection.sendall(DONE if stays else LEAVING)
             if not stays:
                 return

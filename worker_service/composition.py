@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import operator
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -50,14 +50,14 @@ class Composition:
         self._steps = steps
         self._limits = limits
 
-    def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
-        """Run the steps of the image's stage, calling `check` before each. Raises `ImageFailed`."""
+    def produce(self, job: Job, image: Image) -> Product:
+        """Run the steps of the image's stage. Raises `ImageFailed`."""
         try:
-            return self._produced(job, image, check)
+            return self._produced(job, image)
         except MemoryError as error:
             raise ImageFailed(Code.MEMORY_LIMIT, "The image needs more memory than one may take.") from error
 
-    def _produced(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
+    def _produced(self, job: Job, image: Image) -> Product:
         plan = [self._planned(call) for call in job.calls_in(image.stage)]
         source = patiently(lambda: self._blobs.get(image.source))
         if source is None:
@@ -65,7 +65,6 @@ class Composition:
         picture = _decoded(decode.admit(source, self._limits), plan)
         harvest = _Harvest()
         for each in plan:
-            check()
             with _blaming(each.step):
                 harvest.add(each.step.name, _run(each, picture))
         return Product(harvest.results, self._staged(harvest.artifacts.values()))

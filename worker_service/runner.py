@@ -28,11 +28,15 @@ class Stale(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One attempt at one stage of an image. `token` tells it from every other attempt."""
+    """One attempt at one stage of an image: as it was when taken, and the `token` of this attempt alone."""
 
-    job: Job
+    before: Snapshot
     image: Image
     token: str
+
+    @property
+    def job(self) -> Job:
+        return self.before.job
 
 
 class Runner:
@@ -92,7 +96,7 @@ class Runner:
 
         taken = patiently(lambda: self._jobs.move(job_id, decide, images=[image_id]))
         image = taken.image(image_id) if taken else None
-        return Run(taken.job, image, token) if taken and image else None
+        return Run(taken, image, token) if taken and image else None
 
     def _finish(self, run: Run) -> bool:
         started = time.monotonic()
@@ -109,7 +113,7 @@ class Runner:
 
     def _outcome(self, run: Run) -> Code | None:
         try:
-            product = self._composition.produce(run.job, run.image, lambda: self._check_current(run))
+            product = self._composition.produce(run.job, run.image)
         except ImageFailed as error:
             return self._failed(run, Failure(error.code, error.detail, error.retryable))
         self._move(run, lambda job, image: self._advancing(job, image, product))
@@ -124,7 +128,8 @@ class Runner:
             image = snapshot.image(run.image.id)
             return becoming(snapshot.job, image) if _is_current(image, run) and image else None
 
-        if patiently(lambda: self._jobs.move(run.job.id, decide, images=[run.image.id])) is None:
+        images = [run.image.id]
+        if patiently(lambda: self._jobs.move(run.job.id, decide, images=images, known=run.before)) is None:
             raise Stale
 
     def _advancing(self, job: Job, image: Image, product: Product) -> Move:
@@ -139,11 +144,6 @@ class Runner:
 
     def _failing(self, job: Job, image: Image, failure: Failure) -> Move:
         return moves.broken(job, image, failure, attempts=self._attempts, now=time.time(), ttl=self._ttl)
-
-    def _check_current(self, run: Run) -> None:
-        image = patiently(lambda: self._jobs.image(run.job.id, run.image.id))
-        if not _is_current(image, run):
-            raise Stale
 
 
 def _is_current(image: Image | None, run: Run) -> bool:

@@ -20,8 +20,8 @@ class Server:
         self._redis.client_unpause()
 
     def holds_move(self) -> bool:
-        """Whether a transaction that watches what it changes is held up."""
-        return any(client["watch"] != "0" for client in self._blocked())
+        """Whether a transaction is held up."""
+        return any(client["watch"] != "0" or client["cmd"] == "evalsha" for client in self._blocked())
 
     def holds_upload(self) -> bool:
         """Whether the bytes of an image are held up on their way in, or the sweep's lock: they look alike."""

@@ -155,13 +155,14 @@ class LosingConnection(UnixDomainSocketConnection):
     _is_transaction = False
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        self._is_transaction = b"EXEC" in (command if isinstance(command, bytes) else b"".join(command))
+        words = command if isinstance(command, bytes) else b"".join(command)
+        self._is_transaction = b"EXEC" in words or b"EVALSHA" in words
         super().send_packed_command(command, check_health)
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         response = super().read_response(*args, **options)
-        # Of a transaction, only the reply to its EXEC is a list.
-        if self._is_transaction and isinstance(response, list) and LosingConnection.losses:
+        # Only the last reply of a transaction is a list, or a number that says that it was made.
+        if self._is_transaction and (response == 1 or isinstance(response, list)) and LosingConnection.losses:
             LosingConnection.losses -= 1
             self.disconnect()
             raise ConnectionError("The reply got lost.")

@@ -59,10 +59,9 @@ def test_nothing_to_do_is_no_error(stores, method):
     assert not getattr(stores.blobs, method)([])
 
 
-def test_watching_says_whether_all_blobs_are_there(stores):
+def test_it_can_be_asked_whether_all_blobs_are_there(stores):
     first, second = stores.blobs.stage([b"a", b"b"])
 
-    with stores.redis.pipeline() as pipe:
-        assert stores.blobs.watch(pipe, [first, second])
-        assert stores.blobs.watch(pipe, [])
-        assert not stores.blobs.watch(pipe, [first, fresh_id()])
+    assert stores.blobs.are_there([first, second])
+    assert stores.blobs.are_there([])
+    assert not stores.blobs.are_there([first, fresh_id()])

@@ -106,25 +106,6 @@ def test_a_job_whose_upload_has_lapsed_leaves_nothing_behind(stores):
     assert 0 < ttl(stores, stores.keys.blob(images[0].source)) <= STAGED
 
 
-def test_an_upload_that_lapses_while_the_job_is_accepted_refuses_it(stores, monkeypatch):
-    job = a_job()
-    images = staged(stores, job)
-    watch = stores.blobs.watch
-
-    def watch_and_lose(pipe, ids):
-        there = watch(pipe, ids)
-        stores.blobs.drop(ids)
-        return there
-
-    monkeypatch.setattr(type(stores.blobs), "watch", lambda self, pipe, ids: watch_and_lose(pipe, ids))
-
-    with pytest.raises(Refused):
-        stores.jobs.accept(job, images)
-
-    assert not keys_of(stores, job.id)
-    assert not queued(stores)
-
-
 def test_the_same_idempotency_key_makes_one_job(stores):
     first = a_job()
     stores.jobs.accept(first, staged(stores, first), KEY)
