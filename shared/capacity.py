@@ -1,19 +1,15 @@
 """Whether there is room for more work: for images in the queue, and for bytes in Redis."""
 
-import time
-
 from redis import Redis
 from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
 
 from shared.errors import Code, Refused
+from shared.memory import ADMITTING, Memory
 from shared.queues import Queues
 from shared.stages import Role
 
 # What an image's steps make takes about as much as the image.
 COUNTED = 2
-MEMORY_SHARE = 0.85
-# Seconds for which a reading of the memory is good; what is admitted meanwhile is added to it.
-READING_LASTS = 1
 QUEUE_RETRY_AFTER = 5
 STORAGE_RETRY_AFTER = 30
 
@@ -25,9 +21,7 @@ class Capacity:
         self._redis = redis
         self._queue = queues[Role.PROCESS].key
         self._max_queued = max_queued
-        self._used = 0
-        self._memory = 0
-        self._read_at = float("-inf")
+        self._memory = Memory(redis)
 
     def admit(self, images: int, size: int) -> None:
         """Take notice of images that have `size` bytes in all and are about to be kept.
@@ -49,16 +43,9 @@ class Capacity:
             )
 
     def _check_memory(self, needed: int) -> None:
-        if time.monotonic() - self._read_at >= READING_LASTS:
-            self._read_memory()
-        if self._memory and self._used + needed > self._memory * MEMORY_SHARE:
+        if self._memory.is_beyond(ADMITTING, needed):
             raise storage_full()
-        self._used += needed
-
-    def _read_memory(self) -> None:
-        told = self._redis.info("memory")
-        self._used, self._memory = int(told["used_memory"]), int(told["maxmemory"])
-        self._read_at = time.monotonic()
+        self._memory.count(needed)
 
 
 def storage_full() -> Refused:

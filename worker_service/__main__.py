@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared import observe
+from shared.memory import WORKING, Memory
 from shared.settings import ConfigurationError
 from shared.stages import Role
 from shared.stores import Stores
@@ -72,12 +73,14 @@ def _processes(role: Role, settings: WorkerSettings) -> int:
 
 
 def _check(settings: WorkerSettings, roles: Sequence[Role]) -> int:
+    stores = Stores.open(settings)
     try:
-        alive = Stores.open(settings).liveness.workers(host=socket.gethostname())
+        alive = stores.liveness.workers(host=socket.gethostname())
+        # A full Redis takes no sign of life, and neither that nor one that is away gets better by a restart.
+        is_full = Memory(stores.redis).is_beyond(WORKING)
     except RedisError:
-        # Restarting a worker brings no Redis back.
         return 0
-    return 0 if all(alive.get(role, 0) for role in roles) else 1
+    return 0 if is_full or all(alive.get(role, 0) for role in roles) else 1
 
 
 def _check_steps(settings: WorkerSettings) -> int:

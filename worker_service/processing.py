@@ -84,16 +84,27 @@ class ProcessingWorker(QuietWorker):
         self._settings = settings
         self._deadline = 0.0
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[RqJob, Queue] | None:
+        """The next task at once if there is one; else whatever comes."""
+        self.heartbeat()
+        self.wait_for_room()
+        task = self.take_next()
+        if task is not None:
+            return task, self.queues[0]
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
     def execute_job(self, job: RqJob, queue: Queue) -> None:
         self.set_state("busy")
         execution = self.begin(job)
         try:
             job_id, image_id, task_id = _arguments(job)
         except (ForbiddenTask, ValueError) as error:
-            self.end(job, execution, failure=str(error))
+            self.end_with_next(job, execution, failure=str(error))
         else:
             failure = self._worked_on(job, execution, job_id, image_id, task_id)
-            self.end(job, execution, failure=failure.detail if failure else None)
+            self.end_with_next(job, execution, failure=failure.detail if failure else None)
         self.set_state("idle")
 
     def teardown(self) -> None:

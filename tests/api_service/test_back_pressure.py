@@ -141,7 +141,7 @@ def test_a_redis_without_limit_is_never_full(fresh, stores, photo):
 
 
 def test_an_upload_that_fills_redis_after_all_leaves_nothing_behind(fresh, stores, photo, monkeypatch):
-    monkeypatch.setattr("shared.capacity.READING_LASTS", 3600)
+    monkeypatch.setattr("shared.memory.READING_LASTS", 3600)
     client = fresh()
     client.submit(photo)
     before = everything(stores)
