@@ -33,7 +33,8 @@ def submit() -> Response:
     submission, wrong = intake.read(request, TENANT)
     acceptance = services().submissions.submit(submission, wrong)
     waited = 0 if acceptance.replayed else _preferred_wait()
-    snapshot = _waited(acceptance.job_id, waited)
+    at_once = None if waited else acceptance.made
+    snapshot = at_once or _waited(acceptance.job_id, waited)
     status = 200 if acceptance.replayed or (waited and snapshot.job.status.is_final) else 202
     response = _answer(_document(snapshot), status)
     response.headers["Location"] = f"/v1/jobs/{acceptance.job_id}"

@@ -11,9 +11,13 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 from redis import Redis
 
+from shared.jobs import fresh_id
 from shared.keys import Keys
 from shared.stages import Stage
 from shared.transactions import Seen, collected, commit
+
+# The field that changes with every announcement, so that a reader need not read all to know that it has all.
+REVISION = "revision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +54,12 @@ _PIPELINE = TypeAdapter(PipelineOffer)
 
 
 class Catalogue:
-    """The catalogue in Redis, with the last reading kept while it does not change."""
+    """The catalogue in Redis, with the last reading kept while its revision stays."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
-        self._raw: dict[bytes, bytes] = {}
+        self._revision: bytes | None = None
         self._offers = Offers({}, {})
 
     def announce(self, steps: Iterable[StepOffer], pipelines: Iterable[PipelineOffer]) -> None:
@@ -76,23 +80,24 @@ class Catalogue:
             ]
             with collected(self._redis) as pipe:
                 if entries:
-                    pipe.hset(self._keys.catalogue(), mapping=cast(dict[Any, Any], entries))
+                    changed: dict[Any, Any] = {**entries, REVISION: fresh_id()}
+                    pipe.hset(self._keys.catalogue(), mapping=changed)
                 if commit(self._redis, pipe, seen):
                     return
 
     def read(self) -> Offers:
         """What is on offer now."""
-        raw = cast(dict[bytes, bytes], self._redis.hgetall(self._keys.catalogue()))
-        if raw != self._raw:
-            self._offers = _parsed(raw)
-            self._raw = raw
+        revision = cast(bytes | None, self._redis.hget(self._keys.catalogue(), REVISION))
+        if revision is None or revision != self._revision:
+            raw = cast(dict[bytes, bytes], self._redis.hgetall(self._keys.catalogue()))
+            self._offers, self._revision = _parsed(raw), raw.get(REVISION.encode())
         return self._offers
 
 
 def _parsed(raw: Mapping[bytes, bytes]) -> Offers:
     steps: dict[str, StepOffer] = {}
     pipelines: dict[str, PipelineOffer] = {}
-    for field in sorted(raw):
+    for field in sorted(raw.keys() - {REVISION.encode()}):
         kind, _, name = field.decode().partition(":")
         if kind == "step":
             steps[name] = _STEP.validate_python(json.loads(raw[field]))

@@ -10,6 +10,7 @@ from redis.client import Pipeline
 from shared.errors import Code, Refused
 from shared.keys import Keys
 from shared.records import compact
+from shared.snapshots import Snapshot
 from shared.transactions import Seen
 
 IDEMPOTENCY_TTL = 24 * 3600
@@ -17,10 +18,14 @@ IDEMPOTENCY_TTL = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A job that was accepted; `replayed` if an earlier request with the same Idempotency-Key had made it."""
+    """A job that was accepted: as it was `made`, or the one that the same Idempotency-Key had made before."""
 
     job_id: str
-    replayed: bool = False
+    made: Snapshot | None = None
+
+    @property
+    def replayed(self) -> bool:
+        return self.made is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Idempotency:
             raise Refused(Code.IDEMPOTENCY_KEY_REUSED)
         if not redis.exists(self._keys.job(first["job_id"])):
             return None, seen
-        return Acceptance(first["job_id"], replayed=True), seen
+        return Acceptance(first["job_id"]), seen
 
     def remember(self, pipe: Pipeline, tenant: str, idempotency: IdempotencyKey, job_id: str) -> None:
         """Tie the key to a job, as part of the transaction that accepts it."""

@@ -46,6 +46,7 @@ class JobStore:
         `unavailable` if a staged source has gone.
         """
 
+        accepted = Acceptance(job.id, Snapshot(job, tuple(images)))
         while True:
             seen = [Seen(("EXISTS", self._keys.job(job.id)), 0)]
             if idempotency is not None:
@@ -54,9 +55,9 @@ class JobStore:
                     return earlier
                 seen.append(seen_key)
             if self._is_written(job, images, idempotency, seen):
-                return Acceptance(job.id)
+                return accepted
             if self._redis.exists(self._keys.job(job.id)):
-                return Acceptance(job.id)
+                return accepted
             if not self._blobs.are_there([image.source for image in images]):
                 raise Refused(Code.UNAVAILABLE, "The upload took too long to be accepted.", retry_after=1)
 

@@ -78,7 +78,7 @@ class Keys:
         return f"{self.prefix}dead-letters"
 
     def catalogue(self) -> str:
-        """Hash: steps and pipelines that workers announced, as JSON. For ever. `catalogue`."""
+        """Hash: steps and pipelines as workers announced them, in JSON. For ever. `catalogue`."""
         return f"{self.prefix}catalogue"
 
     def worker(self, name: str) -> str:

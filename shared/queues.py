@@ -86,7 +86,8 @@ class Queues:
 
     def position(self, role: Role, task_id: str) -> int | None:
         """How many tasks are served before this one is done, itself included; None when it does not wait."""
-        index = cast(int | None, self._redis.lpos(self._queues[role].key, task_id))
+        # From the end, where those are that have just come, whose callers ask the most.
+        index = cast(int | None, self._redis.lpos(self._queues[role].key, task_id, rank=-1))
         return None if index is None else index + 1
 
     def __getitem__(self, role: Role) -> Queue:
