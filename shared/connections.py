@@ -20,10 +20,23 @@ def connect(url: str, *, connections: int = 256) -> Redis:
     """A client with a pool of its own. One reply protocol, so that Redis 6.2 to 8 and Valkey answer alike.
 
     When a connection breaks, its command is sent once more, though it may have been done: what must happen
-    once goes through `transactions`, where that can't happen.
+    once goes through `transactions`, which see that it has.
     """
+    return _patient(url, connections)
+
+
+def connect_alone(url: str) -> Redis:
+    """A client with a connection of its own for commands: asking the pool costs as much again.
+
+    Unlike the others it connects at once, and raises what keeps it from that.
+    """
+    return _patient(url, 8, single_connection_client=True)
+
+
+def _patient(url: str, connections: int, **options: Any) -> Redis:
     return Redis.from_url(
         url,
+        **options,
         protocol=2,
         max_connections=connections,
         socket_connect_timeout=CONNECT_TIMEOUT,

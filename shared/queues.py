@@ -36,6 +36,10 @@ class SafeJob(RqJob):
     With the JSON serializer alone, whoever can write to Redis could run any importable function.
     """
 
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        """The record, with the call as plain JSON: it is too short to be worth compressing."""
+        return {**super().to_dict(include_meta, include_result), "data": self.data}
+
     @property
     def func(self) -> Any:
         if self.func_name not in TASKS.values() or self.instance is not None:
@@ -112,3 +116,12 @@ class Queues:
 def queue(role: Role, redis: Redis) -> Queue:
     """One queue as RQ sees it, with our serializer and job class."""
     return Queue(role, connection=redis, serializer=JSONSerializer, job_class=SafeJob)
+
+
+def called_with(task: RqJob, role: Role) -> tuple[str, str, str]:
+    """Job, image and task id of a role's task. Raises `ForbiddenTask` for whatever else has been queued."""
+    arguments = task.args if task.func_name == TASKS[role] else ()
+    match arguments:
+        case [str(job_id), str(image_id), task.id]:
+            return job_id, image_id, task.id
+    raise ForbiddenTask(f"{task.func_name!r} with {len(arguments)} arguments is not a task of this queue")

@@ -4,7 +4,6 @@ A popped task lies in the queue's intermediate list until its worker begins it, 
 until it ends. Both are read as plain keys: RQ's registries would clean up as they look, in whoever looks.
 """
 
-import zlib
 from typing import cast
 
 from redis import Redis
@@ -41,7 +40,7 @@ class TaskBooks:
         data = cast(bytes | None, self._redis.hget(f"rq:job:{task_id}", "data"))
         if data is None:
             return None
-        _, _, arguments, _ = JSONSerializer.loads(zlib.decompress(data))  # type: ignore[no-untyped-call]
+        _, _, arguments, _ = JSONSerializer.loads(data)  # type: ignore[no-untyped-call]
         return cast(list[str], arguments)
 
     def abandoned(self, role: Role, now: float) -> list[str]:

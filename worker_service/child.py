@@ -1,22 +1,22 @@
-"""A child process that does one task after the other for its parent, and may be killed at any moment.
+"""A child process that works for its parent, and may be killed at any moment.
 
 It is forked once and reused: a fork for every image would cost more than most images. Parent and child speak
 over a pair of sockets, so the death of either is the end of the stream for the other.
 """
 
 import logging
-import mmap
 import os
 import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from shared.records import compact
+from worker_service.board import Board
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,24 @@ class Ended:
     status: int = 0
 
 
-Serve = Callable[[list[str], Callable[[], None]], bool]
-"""Does a task, calling back once it is taken; False when the child should be replaced after it."""
+@dataclass(frozen=True, slots=True)
+class Boards:
+    """What parent and child tell each other without a message: what is done now, and that it is the last."""
+
+    doing: Board = field(default_factory=Board)
+    asked_to_stop: Board = field(default_factory=Board)
+
+
+Serve = Callable[[Sequence[Any]], bool]
+"""Does what it is told, which JSON can say, and more of the kind; False if another child should go on."""
 
 
 class Child:
     """Forks when there is a task and no child. `prepare` runs in the child; it gives what serves tasks."""
 
-    def __init__(self, prepare: Callable[[], Serve]) -> None:
+    def __init__(self, prepare: Callable[[Boards], Serve]) -> None:
         self._prepare = prepare
-        # Shared with the child, whose word about it would wake the parent for nothing.
-        self._taken = mmap.mmap(-1, 1)
+        self.boards = Boards()
         self._socket: socket.socket | None = None
         self.pid = 0
 
@@ -65,17 +72,16 @@ class Child:
         self.pid = os.fork()
         if not self.pid:
             ours.close()
-            _live(theirs, self._prepare, self._taken)
+            _live(theirs, lambda: self._prepare(self.boards))
         theirs.close()
         self._socket = ours
 
-    def run(self, task: Sequence[str], *, until: Callable[[], float], watch: Callable[[bool], bool]) -> Ended:
-        """Have the child do the task, until the moment that `until` tells, by the monotonic clock.
+    def run(self, task: Sequence[Any], *, until: Callable[[], float], watch: Callable[[], bool]) -> Ended:
+        """Have the child do the task, as long as `until`, by the monotonic clock, lies ahead.
 
-        Every half second `watch` is told whether the child has taken the task; False from it stops the child.
+        Twice a second the parent looks: it asks `until` again, and `watch`, whose False stops the child.
         """
         message = compact(task).encode() + b"\n"
-        self._taken[0] = 0
         try:
             connection = self._sent(message)
         except OSError:
@@ -96,14 +102,14 @@ class Child:
         return self._socket
 
     def _followed(
-        self, connection: socket.socket, until: Callable[[], float], watch: Callable[[bool], bool]
+        self, connection: socket.socket, until: Callable[[], float], watch: Callable[[], bool]
     ) -> Ended:
         while True:
             left = until() - time.monotonic()
             if left <= 0:
                 return self._killed(Ending.OVERTIME)
             if not select.select([connection], [], [], min(TICK, left))[0]:
-                if not watch(bool(self._taken[0])):
+                if not watch():
                     return self._killed(Ending.STOPPED)
                 continue
             said = _received(connection)
@@ -111,8 +117,7 @@ class Child:
                 return Ended(Ending.DIED, self._reaped())
             if LEAVING in said:
                 self._reaped()
-            if DONE in said or LEAVING in said:
-                return Ended(Ending.DONE)
+            return Ended(Ending.DONE)
 
     def _killed(self, how: Ending) -> Ended:
         os.kill(self.pid, signal.SIGKILL)
@@ -135,14 +140,14 @@ def _received(connection: socket.socket) -> bytes:
         return b""
 
 
-def _live(connection: socket.socket, prepare: Callable[[], Serve], taken: mmap.mmap) -> NoReturn:
+def _live(connection: socket.socket, prepare: Callable[[], Serve]) -> NoReturn:
     """The child's whole life. It leaves without the parent's clean-up, which is not its own."""
     status = 1
     try:
         # Both belong to the parent: Ctrl-C reaches the whole group, and a drain lets the child finish.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _serve_all(connection, prepare(), taken)
+        _serve_all(connection, prepare())
         status = 0
     except BaseException:
         log.exception("the child could not go on")
@@ -150,12 +155,12 @@ def _live(connection: socket.socket, prepare: Callable[[], Serve], taken: mmap.m
         os._exit(status)
 
 
-def _serve_all(connection: socket.socket, serve: Serve, taken: mmap.mmap) -> None:
+def _serve_all(connection: socket.socket, serve: Serve) -> None:
     import json
 
     with connection.makefile("rb") as tasks:
         for line in tasks:
-            stays = serve(json.loads(line), lambda: taken.__setitem__(0, 1))
+            stays = serve(json.loads(line))
             connection.sendall(DONE if stays else LEAVING)
             if not stays:
                 return

@@ -7,27 +7,30 @@ when it dies, breaks a limit, or has worked on enough images.
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from redis.exceptions import RedisError
 from rq import Queue
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job as RqJob
+from rq.worker import WorkerStatus
 
+from shared.connections import connect_alone
 from shared.errors import Code
-from shared.jobs import Failure, fresh_id
+from shared.jobs import Failure
 from shared.leases import Leases
-from shared.queues import TASKS, ForbiddenTask
+from shared.queues import ForbiddenTask, called_with
 from shared.stages import Role
 from shared.stores import Stores
 from worker_service import decode, registry, rq_options, services
-from worker_service.child import Child, Ended, Ending, Serve
+from worker_service.child import Boards, Child, Ended, Ending, Serve
 from worker_service.limits import Limits
 from worker_service.patience import patiently
 from worker_service.quiet_worker import QuietWorker
 from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
+from worker_service.shift import Doing, Shift
 
 
 def run(settings: WorkerSettings, stores: Stores) -> None:
@@ -36,15 +39,22 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     stores.catalogue.announce(map(registry.announcement, steps.values()), registry.PIPELINES)
     parent = os.getpid()
 
-    def prepare() -> Serve:
+    def prepare(boards: Boards) -> Serve:
         limits = Limits(cpu=settings.cpu_limit, memory=settings.memory_limit)
         limits.impose(parent)
         decode.prepare()
         for step in steps.values():
             step.load()
-        return _serving(
-            services.runner(settings, Stores.open(settings), steps), limits, settings.recycle_after
-        )
+        redis = patiently(lambda: connect_alone(settings.redis_url))
+        return Shift(
+            redis=redis,
+            keys=stores.keys,
+            books=worker,
+            runner=services.runner(settings, Stores.open(settings, redis), steps),
+            limits=limits,
+            boards=boards,
+            recycle_after=settings.recycle_after,
+        ).serve
 
     worker = ProcessingWorker(
         child=Child(prepare),
@@ -57,22 +67,8 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     worker.work()
 
 
-def _serving(runner: Runner, limits: Limits, recycle_after: int) -> Serve:
-    served = 0
-
-    def serve(task: list[str], taken: Callable[[], None]) -> bool:
-        nonlocal served
-        served += 1
-        limits.renew()
-        job_id, image_id, task_id, token = task
-        unharmed = runner.process(job_id, image_id, task_id, token, taken)
-        return unharmed and served < recycle_after
-
-    return serve
-
-
 class ProcessingWorker(QuietWorker):
-    """Hands each task to its child, keeps its lease, and says what became of one whose child died."""
+    """Wakes its child for work, keeps the lease of what that does, and says what became of it if it dies."""
 
     def __init__(
         self, *, child: Child, runner: Runner, leases: Leases, settings: WorkerSettings, **options: Any
@@ -82,58 +78,78 @@ class ProcessingWorker(QuietWorker):
         self._runner = runner
         self._leases = leases
         self._settings = settings
-        self._deadline = 0.0
-
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[RqJob, Queue] | None:
-        """The next task at once if there is one; else whatever comes."""
-        self.heartbeat()
-        self.wait_for_room()
-        task = self.take_next()
-        if task is not None:
-            return task, self.queues[0]
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        self._excused_until = 0.0
+        self._seen_without_lease = ""
 
     def execute_job(self, job: RqJob, queue: Queue) -> None:
-        self.set_state("busy")
+        self.set_state(WorkerStatus.BUSY)
         execution = self.begin(job)
         try:
-            job_id, image_id, task_id = _arguments(job)
-        except (ForbiddenTask, ValueError) as error:
-            self.end_with_next(job, execution, failure=str(error))
+            task = (*called_with(job, Role.PROCESS), execution.id)
+            self._child.boards.doing.write(Doing.beginning(*task))
+        except (ForbiddenTask, DeserializationError) as error:
+            self.end(job, execution, failure=str(error))
         else:
-            failure = self._worked_on(job, execution, job_id, image_id, task_id)
-            self.end_with_next(job, execution, failure=failure.detail if failure else None)
-        self.set_state("idle")
+            self._worked_on(task)
+        self.set_state(WorkerStatus.IDLE)
+
+    def handle_warm_shutdown_request(self) -> None:
+        self._child.boards.asked_to_stop.write(True)
 
     def teardown(self) -> None:
         self._child.stop()
         super().teardown()
 
-    def _worked_on(
-        self, job: RqJob, execution: Execution, job_id: str, image_id: str, task_id: str
-    ) -> Failure | None:
-        token = fresh_id()
-
-        def watch(taken: bool) -> bool:
-            self.keep(job, execution)
-            return not taken or self._still_ours(job_id, image_id, token)
-
-        self._deadline = time.monotonic() + self._settings.time_limit
-        task = [job_id, image_id, task_id, token]
-        ended = self._child.run(task, until=lambda: self._deadline, watch=watch)
+    def _worked_on(self, task: tuple[str, str, str, str]) -> None:
+        """Have the child do the task, and those behind it, and settle what it leaves undone."""
+        ended = self._child.run(task, until=self._until, watch=self._watch)
+        doing = self._doing()
+        if ended.how is Ending.DONE or doing is None:
+            return
         failure = self._failure(ended)
         if failure is not None:
-            patiently(lambda: self._runner.crashed(job_id, image_id, task_id, failure))
-        return failure
+            patiently(lambda: self._runner.crashed(doing.job_id, doing.image_id, doing.task_id, failure))
+        self._settle(doing, failure.detail if failure else None)
 
-    def _still_ours(self, job_id: str, image_id: str, token: str) -> bool:
+    def _settle(self, doing: Doing, failure: str | None) -> None:
         try:
-            return self._leases.renew(job_id, image_id, token)
+            job = patiently(lambda: self._fetched(doing.task_id))
+        except NoSuchJobError:
+            # The child had written its end.
+            return
+        execution = Execution(doing.execution_id, doing.task_id, self.connection, self.name)
+        self.end(job, execution, failure=failure)
+
+    def _fetched(self, task_id: str) -> RqJob:
+        return self.job_class.fetch(task_id, connection=self.connection, serializer=self.serializer)
+
+    def _doing(self) -> Doing | None:
+        """What the child is at, or was when it died; None between two images."""
+        note = self._child.boards.doing.read()
+        return Doing(**note) if note else None
+
+    def _until(self) -> float:
+        doing = self._doing()
+        since = doing.since if doing is not None else time.monotonic()
+        return max(since + self._settings.time_limit, self._excused_until)
+
+    def _watch(self) -> bool:
+        doing = self._doing()
+        if doing is None:
+            return True
+        self.keep(doing.task_id, doing.execution_id)
+        if not doing.taken or self._is_leased(doing):
+            return True
+        # An image that has just ended has no lease either, so this is believed when it is seen again.
+        seen, self._seen_without_lease = self._seen_without_lease, doing.token
+        return seen != doing.token
+
+    def _is_leased(self, doing: Doing) -> bool:
+        try:
+            return self._leases.renew(doing.job_id, doing.image_id, doing.token)
         except RedisError:
             # No fault of the image, whose child may wait too; the sweep gives us a lease before it judges.
-            self._deadline = time.monotonic() + self._settings.time_limit
+            self._excused_until = time.monotonic() + self._settings.time_limit
             return True
 
     def _failure(self, ended: Ended) -> Failure | None:
@@ -146,10 +162,3 @@ class ProcessingWorker(QuietWorker):
                 Code.TIME_LIMIT, f"The image took more than {self._settings.cpu_limit} s of computing."
             )
         return Failure(Code.WORKER_CRASHED, "The process that worked on the image died.", retryable=True)
-
-
-def _arguments(job: RqJob) -> list[str]:
-    """Those of one of our tasks; whatever else is on the queue raises `ForbiddenTask` or `ValueError`."""
-    if job.func_name != TASKS[Role.PROCESS]:
-        raise ForbiddenTask(f"{job.func_name!r} is not the task of this queue")
-    return cast(list[str], job.args)

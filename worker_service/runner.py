@@ -51,15 +51,23 @@ class Runner:
         self._attempts = attempts
 
     def process(
-        self, job_id: str, image_id: str, task_id: str, token: str, taken: Callable[[], None]
+        self,
+        job_id: str,
+        image_id: str,
+        task_id: str,
+        token: str,
+        taken: Callable[[], None],
+        *,
+        known: Snapshot | None = None,
     ) -> bool:
         """Run the stage, unless `task_id` is no longer the image's current enqueue.
 
-        `token` names this run and its lease; `taken` is called once the image is ours. False when the image
-        broke the limit of memory, or something of ours: no other should meet what that left of the process.
+        `token` names this run and its lease, `taken` is called once the image is ours, and `known` is how it
+        was when last seen. False when the image broke the limit of memory, or something of ours: no other
+        should meet what that left of the process.
         """
         with bound(job_id=job_id, image_id=image_id):
-            run = self._take(job_id, image_id, task_id, token)
+            run = self._take(job_id, image_id, task_id, token, known)
             if run is None:
                 log.info("nothing to do: the image was canceled, forgotten or taken by another run")
                 return True
@@ -83,7 +91,9 @@ class Runner:
             log.warning("the process that worked on the image ended: %s", failure.code)
             self._jobs.move(job_id, decide, images=[image_id])
 
-    def _take(self, job_id: str, image_id: str, task_id: str, token: str) -> Run | None:
+    def _take(
+        self, job_id: str, image_id: str, task_id: str, token: str, known: Snapshot | None
+    ) -> Run | None:
         def decide(snapshot: Snapshot) -> Move | None:
             image = snapshot.image(image_id)
             if image is None or image.task_id != task_id:
@@ -94,7 +104,7 @@ class Runner:
                 return None
             return moves.started(snapshot.job, image, token=token, now=time.time())
 
-        taken = patiently(lambda: self._jobs.move(job_id, decide, images=[image_id]))
+        taken = patiently(lambda: self._jobs.move(job_id, decide, images=[image_id], known=known))
         image = taken.image(image_id) if taken else None
         return Run(taken, image, token) if taken and image else None
 
