@@ -9,7 +9,7 @@ BENCH := .venv/bench/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check format lock
+.PHONY: help run test chaos bench check format lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,10 @@ run: .venv/local ## Start everything in the foreground; Ctrl-C stops it
 
 test: .venv/dev ## Run the whole test suite
 	$(RUN) -m pytest --numprocesses auto
+
+chaos: .venv/dev ## Kill everything at random for minutes, and print how soon it recovers (CHAOS_SECONDS, CHAOS_JOBS, CHAOS_SEED)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-180} CHAOS_JOBS=$${CHAOS_JOBS:-300} $(RUN) -m pytest --capture=no --verbose \
+		tests/faults/test_chaos.py tests/faults/test_absence.py tests/faults/test_promptness.py
 
 bench: .venv/bench/made ## Measure against the usual parts and print the ratios; takes most of an hour
 	$(BENCH) -m bench

@@ -26,21 +26,26 @@ class Leases:
         pipe.zrem(self._keys.leases(), lease(job_id, image_id, token))
 
     def renew(self, job_id: str, image_id: str, token: str) -> bool:
-        """Make the lease last from now; False if it is there no more, because others have ended the run."""
+        """Make the lease last from now; False if it is there no more, because others have ended the run.
+
+        Whether it changed does not tell: a server that was away may have been asked twice.
+        """
         member = lease(job_id, image_id, token)
-        until = time.time() + self._seconds
-        changed = cast(int, self._redis.zadd(self._keys.leases(), {member: until}, xx=True, ch=True))
-        return bool(changed)
+        with self._redis.pipeline() as pipe:
+            pipe.zadd(self._keys.leases(), {member: time.time() + self._seconds}, xx=True)
+            pipe.zscore(self._keys.leases(), member)
+            _, until = pipe.execute()
+        return until is not None
 
     def lapsed(self, now: float) -> list[tuple[str, str, str]]:
         """Job, image and token of every run whose lease has lapsed."""
         members = cast(list[bytes], self._redis.zrangebyscore(self._keys.leases(), "-inf", now))
         return [_parts(member.decode()) for member in members]
 
-    def is_live(self, job_id: str, image_id: str, token: str) -> bool:
+    def is_live(self, job_id: str, image_id: str, token: str, now: float) -> bool:
         """Whether the run has a lease that has not lapsed."""
         until = self._redis.zscore(self._keys.leases(), lease(job_id, image_id, token))
-        return until is not None and until > time.time()
+        return until is not None and until > now
 
     def drop(self, job_id: str, image_id: str, token: str) -> None:
         """Remove a lease that belongs to nothing any more."""

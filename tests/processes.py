@@ -27,6 +27,8 @@ class Program:
         self._log = log
         self._wanted = threading.Event()
         self._stopping = threading.Event()
+        # The exit code of each time that it ended, minus the signal if one killed it.
+        self.codes: list[int] = []
         self._process = self._started()
         self._wanted.set()
         self._keeper = threading.Thread(target=self._keep, name=f"keeper of {log.stem}", daemon=True)
@@ -71,7 +73,7 @@ class Program:
 
     def _keep(self) -> None:
         while True:
-            self._process.wait()
+            self.codes.append(self._process.wait())
             self._wanted.wait()
             if self._stopping.wait(PAUSE):
                 return
@@ -117,6 +119,11 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def is_there(pid: int) -> bool:
+    """Whether anything is left of the process: one that waits for its parent may not have ended whole."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def is_stopped(pid: int) -> bool:

@@ -138,6 +138,9 @@ class QuietWorker(Worker):
         """Kept here; `begin` and `end` write it with the rest."""
         self._state = state
 
+    def set_shutdown_requested_date(self) -> None:
+        """Written by RQ amid whatever the signal came into, which would break off if Redis were away."""
+
     def check_for_suspension(self, burst: bool) -> None:
         if time.monotonic() - self._suspension_seen_at >= BEAT:
             self._suspension_seen_at = time.monotonic()

@@ -64,12 +64,14 @@ class Repair:
 
     def lost_images(self) -> None:
         """Open images that no lease and no queue knows of, some jobs at a time."""
+        # From before the first question: while its answer is late, nobody can renew a lease.
+        now = time.time()
         job_ids = self._stores.job_index.open_slice(self._looked_through, BATCH)
         self._looked_through = self._looked_through + len(job_ids) if len(job_ids) == BATCH else 0
         idle = {stage for stage in Stage if self._stores.task_books.is_idle(Role(stage))}
         for job_id in job_ids:
             for image in self._stores.jobs.images(job_id):
-                if image.status is State.PROCESSING and not self._is_leased(job_id, image):
+                if image.status is State.PROCESSING and not self._is_leased(job_id, image, now):
                     self._recover(job_id, image.id, token=image.token)
                 elif image.status is State.QUEUED and image.not_before is None and image.stage in idle:
                     self._enqueue_again(job_id, image)
@@ -99,8 +101,8 @@ class Repair:
             if self._stores.jobs.move(job_id, decide) is not None:
                 log.warning("the timeout of job %s is over", job_id)
 
-    def _is_leased(self, job_id: str, image: Image) -> bool:
-        return image.token is not None and self._stores.leases.is_live(job_id, image.id, image.token)
+    def _is_leased(self, job_id: str, image: Image, now: float) -> bool:
+        return image.token is not None and self._stores.leases.is_live(job_id, image.id, image.token, now)
 
     def _recover(self, job_id: str, image_id: str, *, token: str | None) -> bool:
         """Put back an image whose run has vanished; whether it was this run's to lose."""

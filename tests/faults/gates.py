@@ -17,7 +17,11 @@ class Gate:
     @property
     def step(self) -> dict[str, Any]:
         """The step as a job asks for it."""
-        return {"step": "waits", "params": {"gate": str(self._path)}}
+        return self.step_that("waits")
+
+    def step_that(self, does: str) -> dict[str, Any]:
+        """A step that notes its visit here and then does something else: `hangs`."""
+        return {"step": does, "params": {"gate": str(self._path)}}
 
     @property
     def visitors(self) -> list[int]:

@@ -25,7 +25,7 @@ from tests import photos
 from tests.conftest import SECRET, answers, wait_until
 from tests.faults.gates import STEPS, Gate
 from tests.faults.server import Server
-from tests.processes import Program, children, is_stopped, worker_command
+from tests.processes import Program, children, is_alive, is_stopped, is_there, worker_command
 from tests.receivers import Receiver
 from worker_service.settings import WorkerSettings
 
@@ -102,17 +102,24 @@ class House:
         finally:
             self.programs.pop("other").stop()
 
+    def pids(self, name: str) -> list[int]:
+        """The processes of a program, of the `child` of `process`, or of its `machine`, which is both."""
+        pid = self.programs["process" if name in ("child", "machine") else name].pid
+        own = [] if name == "child" else [pid]
+        return own + (children(pid) if name in ("child", "machine") else [])
+
     def kill(self, name: str) -> None:
-        """SIGKILL: a program alone, `child` for the one that works on images, or `machine` for both."""
-        process = self.programs["process"]
-        if name == "child":
-            for child in children(process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-        elif name in ("machine", "api"):
+        """SIGKILL what `pids` names, and wait until it is gone. The API takes its processes along."""
+        pids = self.pids(name)
+        if name in ("machine", "api"):
             self.programs["process" if name == "machine" else name].kill_all()
-        else:
-            self.programs[name].signal(signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(is_alive, pids)), PATIENCE)
+        if name != "child":
+            # Only then are all of its connections closed.
+            wait_until(lambda: not is_there(pids[0]), PATIENCE)
 
     def wait_until_up(self) -> None:
         """Wait until every program lives and a job can be done."""
@@ -127,6 +134,10 @@ class House:
         parent = self.programs["process"]
         wait_until(lambda: len(children(parent.pid)) == 1, PATIENCE)
         return children(parent.pid)[0]
+
+    def log(self, name: str) -> str:
+        """What a program has said so far."""
+        return (self.folder / f"{name}.log").read_text()
 
     def gate(self) -> Gate:
         return Gate(self.folder)
@@ -167,11 +178,11 @@ class House:
         }
 
     @contextlib.contextmanager
-    def half_a_submission(self) -> Iterator[socket.socket]:
-        """A connection on which the API has read a part of a submission, and waits for the rest."""
+    def half_a_submission(self, body: bytes) -> Iterator[socket.socket]:
+        """A connection on which the API has read the first byte of a submission, and waits for the rest."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as connection:
             head = "POST /v1/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json"
-            connection.sendall(f"{head}\r\nContent-Length: 100000\r\n\r\n{{".encode())
+            connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1])
             # Once the next one is answered, the first has been read.
             assert self.ask("GET", "/livez").status_code == 200
             yield connection
@@ -202,11 +213,13 @@ class House:
 
     def stop_amid_sweep(self) -> None:
         """SIGSTOP the sweep while it holds its lock, however short that is."""
-        sweep = self.programs["sweep"].pid
+        sweep, lock = self.programs["sweep"].pid, self.stores.keys.sweep_lock()
+        until = time.monotonic() + PATIENCE
         while True:
-            wait_until(lambda: self.redis.exists(self.stores.keys.sweep_lock()), PATIENCE)
+            while not self.redis.exists(lock):
+                assert time.monotonic() < until, "it does not sweep"
             self.stop(sweep)
-            if self.redis.exists(self.stores.keys.sweep_lock()):
+            if self.redis.exists(lock):
                 return
             os.kill(sweep, signal.SIGCONT)
 

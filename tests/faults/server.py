@@ -1,7 +1,7 @@
 """What a test does to the server behind everybody's back, and sees of who waits for it."""
 
 import time
-from typing import cast
+from typing import Any, cast
 
 from redis import Redis
 
@@ -19,17 +19,22 @@ class Server:
     def go_on(self) -> None:
         self._redis.client_unpause()
 
-    def holds_move(self) -> bool:
-        """Whether a transaction is held up."""
-        return any(client["watch"] != "0" or client["cmd"] == "evalsha" for client in self._blocked())
+    def held_moves(self) -> int:
+        """How many transactions are held up: scripts, and such as watch what they change."""
+        return sum(client["cmd"] == "evalsha" or client["watch"] != "0" for client in self._blocked())
 
-    def holds_upload(self) -> bool:
+    def holds_string(self) -> bool:
         """Whether the bytes of an image are held up on their way in, or the sweep's lock: they look alike."""
         return any(client["cmd"] == "set" for client in self._blocked())
 
     def idle_workers(self) -> int:
         """How many workers wait for a task."""
         return sum(client["cmd"] == "blmove" for client in self._blocked())
+
+    def calls(self, command: str) -> int:
+        """How often the command was executed since the server was started."""
+        statistics: dict[str, Any] = self._redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})
+        return int(statistics["calls"])
 
     def members(self, name: str) -> list[bytes]:
         """Those of a sorted set."""

@@ -1,5 +1,8 @@
 import base64
+import contextlib
+import os
 import random
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +26,7 @@ FORGIVING = {"DARKROOM_CRASH_ATTEMPTS": "6", "DARKROOM_MAX_ATTEMPTS": "100"}
 Accepted = tuple[str, set[State]]
 
 
-def test_whatever_is_killed_each_job_ends_once_and_its_caller_is_told(own_house, chaos):
+def test_whatever_is_killed_or_frozen_each_job_ends_once_and_its_caller_is_told(own_house, chaos):
     print(f"CHAOS_SEED={chaos.seed}")
     house = own_house(**FORGIVING)
     house.receiver.script = [fails_every(5)]
@@ -42,23 +45,44 @@ def test_whatever_is_killed_each_job_ends_once_and_its_caller_is_told(own_house,
 
 
 def accepted_amid_kills(house: House, chaos: Chaos) -> dict[str, set[State]]:
-    """Jobs that clients submitted while everything was killed again and again, and how each may end."""
+    """Jobs that clients submitted while everything was struck again and again, and how each may end."""
     until = time.monotonic() + chaos.seconds
     with ThreadPoolExecutor(CLIENTS) as clients:
         submissions = [clients.submit(a_job, house, chaos, number) for number in range(chaos.jobs)]
-        kill_at_random(house, random.Random(chaos.seed), until)
+        strike_at_random(house, random.Random(chaos.seed), until)
         return dict(each.result() for each in submissions)
 
 
-def kill_at_random(house: House, dice: random.Random, until: float) -> None:
+def strike_at_random(house: House, dice: random.Random, until: float) -> None:
     while time.monotonic() < until:
-        house.kill(dice.choice(VICTIMS))
-        # Some follow at once, some when what was killed works again.
+        [strike] = dice.choices([House.kill, freeze, tell_to_stop], weights=[6, 1, 1])
+        strike(house, dice.choice(VICTIMS))
+        # Some follow at once, some when what was struck works again.
         time.sleep(dice.expovariate(1.5))
 
 
+def freeze(house: House, victim: str) -> None:
+    """Hold it up for longer than a lease lasts."""
+    pids = house.pids(victim)
+    for pid in pids:
+        signaled(pid, signal.SIGSTOP)
+    time.sleep(int(house.environ["DARKROOM_LEASE"]) + 1)
+    for pid in pids:
+        signaled(pid, signal.SIGCONT)
+
+
+def tell_to_stop(house: House, victim: str) -> None:
+    for pid in house.pids(victim):
+        signaled(pid, signal.SIGTERM)
+
+
+def signaled(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def a_job(house: House, chaos: Chaos, number: int) -> Accepted:
-    """One of a client's jobs. The clients spread theirs over the time of the killing."""
+    """One of a client's jobs. The clients spread theirs over the time of the strikes."""
     dice = random.Random(chaos.seed + number)
     time.sleep(dice.uniform(0, 2 * CLIENTS * chaos.seconds / chaos.jobs))
     kind = dice.choices([healthy, damaged, deadly, canceled, retried], weights=[6, 2, 1, 2, 1])[0]

@@ -40,13 +40,14 @@ class Leaves(Step[Nothing]):
         os._exit(0)
 
 
-class HangsInC(Step[Nothing]):
-    """Waits for ever without letting go of the interpreter's lock."""
+class HangsInC(Step[At]):
+    """Notes that it runs, and waits for ever without letting go of the interpreter's lock."""
 
     name = "hangs"
-    params = Nothing
+    params = At
 
-    def run(self, picture: Picture, params: Nothing) -> Result:
+    def run(self, picture: Picture, params: At) -> Result:
+        note_visit(params)
         ctypes.PyDLL(None).pause()
         return Result()
 
@@ -112,9 +113,12 @@ class Waits(Step[At]):
     params = At
 
     def run(self, picture: Picture, params: At) -> Result:
-        gate = Path(params.gate)
-        with gate.with_suffix(".runs").open("a") as runs:
-            runs.write(f"{os.getpid()}\n")
-        while not gate.exists():
+        note_visit(params)
+        while not Path(params.gate).exists():
             time.sleep(0.02)
         return Result()
+
+
+def note_visit(at: At) -> None:
+    with Path(at.gate).with_suffix(".runs").open("a") as runs:
+        runs.write(f"{os.getpid()}\n")
