@@ -1,15 +1,18 @@
 # Everything runs from one virtual environment, made on first use: .venv/local has what `make run` needs,
 # .venv/dev what the tests and checks need besides. The benchmarks have one of their own inside it, .venv/bench,
-# because Celery wants a python-dateutil that nothing else does.
+# because Celery wants a python-dateutil that nothing else does; so has the fuzzer, .venv/fuzz, because atheris
+# can't be installed everywhere.
 
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 RUN := .venv/bin/python
 BENCH := .venv/bench/bin/python
+FUZZ := .venv/fuzz/bin/python
+FUZZ_SECONDS ?= 600
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench check format lock
+.PHONY: help run test chaos bench fuzz check format lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +29,9 @@ chaos: .venv/dev ## Kill everything at random for minutes, and print how soon it
 
 bench: .venv/bench/made ## Measure against the usual parts and print the ratios; takes most of an hour
 	$(BENCH) -m bench
+
+fuzz: .venv/fuzz/made ## Fuzz the decoding of images for FUZZ_SECONDS, 600 unless given (Linux on x86-64)
+	$(FUZZ) -m tests.fuzz $(FUZZ_SECONDS)
 
 check: .venv/dev ## Lint, check formatting, types, spelling and the architecture
 	$(RUN) -m ruff check
@@ -45,6 +51,7 @@ lock: .venv/dev ## Resolve requirements/ again, keeping versions that still fit 
 	$(call compile,dashboard,--constraint requirements/dev.txt)
 	$(call compile,local,--constraint requirements/dev.txt)
 	$(call compile,bench)
+	$(call compile,fuzz,--constraint requirements/dev.txt)
 
 compile = $(RUN) -m uv pip compile pyproject.toml --extra $(1) $(2) --output-file requirements/$(1).txt \
 	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --universal --python-version 3.11 \
@@ -60,6 +67,12 @@ compile = $(RUN) -m uv pip compile pyproject.toml --extra $(1) $(2) --output-fil
 	@$(RUN) -m venv .venv/bench
 	@$(subst $(RUN),$(BENCH),$(PIP)) --requirement requirements/bench.txt
 	@touch .venv/bench/made
+
+.venv/fuzz/made: requirements/fuzz.txt | .venv/made
+	@echo 'Installing what the fuzzer needs ...'
+	@$(RUN) -m venv .venv/fuzz
+	@$(subst $(RUN),$(FUZZ),$(PIP)) --requirement requirements/fuzz.txt
+	@touch .venv/fuzz/made
 
 .venv/local: requirements/local.txt | .venv/made
 	@echo 'Installing what Darkroom needs ...'

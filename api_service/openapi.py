@@ -76,6 +76,7 @@ def specification(app: OpenAPI) -> Mapping[str, Any]:
     """The whole document."""
     app.generate_spec_json()  # type: ignore[no-untyped-call]
     spec: dict[str, Any] = app.spec_json
+    spec["components"] = {name: each for name, each in spec["components"].items() if each is not None}
     spec["components"]["schemas"] = _schemas()
     spec["webhooks"] = {str(event): _webhook(event) for event in CALLBACK_EVENTS}
     for path in spec["paths"].values():

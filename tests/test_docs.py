@@ -30,7 +30,9 @@ PAGES = [*sorted(Path().glob("*.md")), *sorted(Path("docs").glob("*.md"))]
 TEXTS = {page: page.read_text() for page in PAGES}
 ALL = "\n".join(TEXTS.values())
 README, ARCHITECTURE = Path("README.md").read_text(), Path("ARCHITECTURE.md").read_text()
-API, STEPS, WEBHOOKS = (Path(f"docs/{name}.md").read_text() for name in ("api", "steps", "webhooks"))
+API, STEPS, WEBHOOKS, SECURITY = (
+    Path(f"docs/{name}.md").read_text() for name in ("api", "steps", "webhooks", "security")
+)
 
 FIELDS = read_by(ApiSettings, WorkerSettings, LocalSettings)
 DASHBOARD = {"DARKROOM_DASHBOARD_PASSWORD"}
@@ -89,6 +91,19 @@ def test_the_webhooks_page_tells_what_a_callback_can_get():
 
     assert told.keys() == set(CALLBACK_EVENTS)
     assert {event for event, by_default in told.items() if by_default} == set(DEFAULT_CALLBACK_EVENTS)
+
+
+def test_every_promise_of_the_security_page_names_tests_that_exist():
+    code = "".join(path.read_text() for path in Path("tests").rglob("test_*.py"))
+    section = SECURITY.partition("## What is promised\n")[2].partition("\n## ")[0]
+    promises = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    named = [re.findall(r"`(test_\w+)`", promise) for promise in promises]
+
+    assert len(promises) > 20
+    assert [promise for promise, tests in zip(promises, named, strict=True) if not tests] == []
+    assert set(re.findall(r"`(test_\w+)`", SECURITY)) <= set(
+        re.findall(r"^def (test_\w+)", code, re.MULTILINE)
+    )
 
 
 def test_every_route_is_documented_and_no_other(environ):

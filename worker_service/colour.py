@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+# Those of printers have three or four; the last ones used are kept.
+LARGEST_PROFILE = 4_194_304
 # Rendering to what screens show; the default of every browser and of Pillow itself.
 _INTENT = ImageCms.Intent.PERCEPTUAL
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # Of all results of an image together, as JSON: every document of its job carries them.
 MOST_RESULT_BYTES = 1_048_576
+# Of all artifacts of an image together: they stay in Redis as long as their job, whatever they were made of.
+MOST_ARTIFACT_BYTES = 134_217_728
 # Of arrays and objects within each other: what the parsers of those who read it can be trusted with.
 DEEPEST = 100
 _CONTAINERS = (dict, list, tuple)
@@ -90,7 +92,7 @@ class _Harvest:
     def __init__(self) -> None:
         self.results: dict[str, Any] = {}
         self.artifacts: dict[str, tuple[str, Artifact]] = {}
-        self._bytes = 0
+        self._bytes = self._artifact_bytes = 0
 
     def add(self, step: str, result: Any) -> None:
         """Take what a step returned. Raises whatever there is to raise about it."""
@@ -116,6 +118,9 @@ class _Harvest:
             raise TypeError(f"it made {type(artifact).__name__}, not an Artifact")
         if artifact.name in self.artifacts:
             raise StepFailed(f"There would be two artifacts of the name {artifact.name}.")
+        self._artifact_bytes += len(artifact.data)
+        if self._artifact_bytes > MOST_ARTIFACT_BYTES:
+            raise StepFailed(f"The artifacts take more than {MOST_ARTIFACT_BYTES} bytes.")
         self.artifacts[artifact.name] = (step, artifact)
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 
 # A marker that is neither a stuffed zero, nor a restart, nor padding (ITU T.81, B.1.1.2).
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_SPATIAL_EXTENTS = re.compile(rb"ispe\0\0\0\0(.{8})", re.DOTALL)
 _STANDALONE = frozenset({0x01, 0xD8})
 _SOS, _EOI = 0xDA, 0xD9
 # Of a TIFF that could not be decoded, so many are looked at for why: no scan has as many pages.
@@ -41,27 +42,41 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each chunk of a PNG starts, and the length of what it carries."""
+    at = 8
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4])
+        yield at, length
+        at += 12 + length
+
+
 def png_is_intact(data: bytes) -> bool:
     """Whether the pixel chunks of a PNG fit their checksums; Pillow looks at those of other chunks only."""
     return all(
         zlib.crc32(data[at + 4 : at + 8 + length]) == int.from_bytes(data[at + 8 + length : at + 12 + length])
-        for at, length in _png_chunks(data)
+        for at, length in png_chunks(data)
         if data[at + 4 : at + 8] == b"IDAT" and at + 12 + length <= len(data)
     )
 
 
 def png_late_exif(data: bytes) -> bytes | None:
     """The EXIF that a PNG has behind its pixels, where some writers put it."""
-    for at, length in _png_chunks(data):
+    for at, length in png_chunks(data):
         if data[at + 4 : at + 8] == b"eXIf":
             return b"Exif\0\0" + data[at + 8 : at + 8 + length]
     return None
 
 
+def gif_body(data: bytes) -> int:
+    """Where the header of a GIF ends, with its colour table."""
+    return 13 + _colour_table(data, 10)
+
+
 def gif_frames(data: bytes, most: int) -> int:
     """How many frames a GIF has, counted no further than `most` (GIF89a, section 12)."""
     frames = 0
-    at = 13 + _colour_table(data, 10)
+    at = gif_body(data)
     while frames < most and at < len(data):
         if data[at] == 0x2C:
             frames += 1
@@ -73,9 +88,35 @@ def gif_frames(data: bytes, most: int) -> int:
     return max(1, frames)
 
 
+def heic_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """The sizes that a HEIC is coded in (ISO/IEC 23008-12, 6.5.3), before it is cropped to what shows."""
+    for at, length in _boxes(data):
+        if data[at + 4 : at + 8] == b"meta":
+            for found in _SPATIAL_EXTENTS.finditer(data, at, at + length):
+                yield struct.unpack(">II", found[1])
+
+
 def tiff_frames(data: bytes, most: int) -> int:
     """How many directories a TIFF chains, counted no further than `most`."""
     return max(1, sum(1 for _ in islice(_directories(data), most)))
+
+
+def tiff_directory(data: bytes) -> int:
+    """The offset of the first directory of a TIFF or BigTIFF."""
+    return next(_directories(data), 0)
+
+
+def tiff_entries(data: bytes, at: int) -> Iterator[tuple[int, int, int, int]]:
+    """Tag, type, count, and value or offset of what the directory at an offset lists."""
+    order, big = _layout(data)
+    count, entry = (f"{order}Q", f"{order}HHQQ") if big else (f"{order}H", f"{order}HHII")
+    try:
+        (entries,) = struct.unpack_from(count, data, at)
+        at += struct.calcsize(count)
+        for index in range(entries):
+            yield struct.unpack_from(entry, data, at + index * struct.calcsize(entry))
+    except (struct.error, OverflowError):
+        return
 
 
 def is_cut_short(name: str, data: bytes) -> bool:
@@ -83,7 +124,7 @@ def is_cut_short(name: str, data: bytes) -> bool:
     if name == "webp":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if name in ("avif", "heic"):
-        return _boxes_end(data) > len(data)
+        return any(at + length > len(data) for at, length in _boxes(data))
     if name == "bmp":
         return int.from_bytes(data[2:6], "little") > len(data)
     if name == "png":
@@ -105,15 +146,6 @@ def _jpeg_markers(data: bytes) -> Iterator[int]:
             at += max(2, int.from_bytes(data[at : at + 2]))
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where each chunk of a PNG starts, and the length of what it carries."""
-    at = 8
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4])
-        yield at, length
-        at += 12 + length
-
-
 def _colour_table(data: bytes, at: int) -> int:
     """The length of the colour table that the flags at `at` announce."""
     flags = data[at] if at < len(data) else 0
@@ -128,8 +160,7 @@ def _after_sub_blocks(data: bytes, at: int) -> int:
 
 def _directories(data: bytes) -> Iterator[int]:
     """The offsets of the directories of a TIFF or BigTIFF, up to the first one that comes again."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
+    order, big = _layout(data)
     offset, count, entry = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}I", f"{order}H", 12)
     link = 8 if big else 4
     seen: set[int] = set()
@@ -144,14 +175,19 @@ def _directories(data: bytes) -> Iterator[int]:
         return
 
 
-def _boxes_end(data: bytes) -> int:
-    """Where the top-level boxes say that an ISO base media file ends."""
+def _layout(data: bytes) -> tuple[str, bool]:
+    """The byte order of a TIFF as `struct` says it, and whether it is a BigTIFF."""
+    return "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
+
+
+def _boxes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each top-level box of an ISO base media file starts, and its length; the last one may be open."""
     at = 0
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4])
         if length == 1:
             length = int.from_bytes(data[at + 8 : at + 16])
         if length < 8:
-            return len(data)
+            length = len(data) - at
+        yield at, length
         at += length
-    return at

@@ -18,7 +18,7 @@ from rq.timeouts import BaseTimeoutException
 
 from shared.errors import Code, ImageFailed
 from shared.formats import Format, sniff
-from worker_service import colour, containers, exif
+from worker_service import colour, containers, exif, parts
 from worker_service.picture import Picture, Source
 
 DECODERS = {
@@ -46,8 +46,6 @@ TURNS = {
 # One worker a core is the unit of scale: a decoder's own threads would only take turns with its neighbours.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
-# Ours are judged on every header, first; Pillow's would contradict an operator who raised them.
-Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +84,10 @@ class Admitted:
     def _loaded(self, side: int | None) -> Image.Image:
         if side is not None and self._format.name == "jpeg":
             self._opened.draft(None, _draft_size(self._opened.size, side))
+        announced = self._opened.size
         self._opened.load()
+        if self._opened.size != announced:
+            raise ImageFailed(Code.IMAGE_CORRUPT, "The picture has another size than its header says.")
         return self._opened
 
     def _upright(self, image: Image.Image) -> Image.Image:
@@ -104,16 +105,16 @@ def prepare() -> None:
 def admit(data: bytes, limits: Limits) -> Admitted:
     """Judge the header. Raises `ImageFailed`; an admitted image may still turn out corrupt or truncated."""
     format = _format(data, limits)
-    if format.name == "webp":
-        # Its decoder allocates the canvas as it opens the file.
-        _check_size(containers.webp_size(data) or (1, 1), limits)
-    if format.name == "jpeg" and containers.jpeg_scans(data, limits.max_scans) > limits.max_scans:
-        raise ImageFailed(Code.IMAGE_TOO_COMPLEX, f"The JPEG has more than {limits.max_scans} scans.")
+    _check_structure(format, data, limits)
+    # Pillow refuses twice as many: ours to the pixel, and before a GIF's frame has its background painted.
+    Image.MAX_IMAGE_PIXELS = math.ceil(limits.max_pixels / 2)
     with _blaming_the_image(format, data):
         if format.name == "png" and not containers.png_is_intact(data):
             raise ImageFailed(Code.IMAGE_CORRUPT, "The checksums of the PNG don't fit what it holds.")
         opened = Image.open(io.BytesIO(data), formats=[DECODERS[format.name]])
         _check_size(opened.size, limits)
+        if len(opened.info.get("icc_profile") or b"") > colour.LARGEST_PROFILE:
+            raise _overloaded()
         return Admitted(opened, format, _source(opened, data, format, limits))
 
 
@@ -140,6 +141,33 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         raise ImageFailed(
             Code.IMAGE_TOO_LARGE, f"The image is {width}x{height}; it may have {limits.max_pixels} pixels."
         )
+
+
+def _check_structure(format: Format, data: bytes, limits: Limits) -> None:
+    """What has to be known before a decoder opens the file, because it costs as soon as it does."""
+    if format.name == "webp":
+        # The decoder allocates the canvas.
+        _check_size(containers.webp_size(data) or (1, 1), limits)
+    if format.name == "heic":
+        _check_coded(data, limits)
+    if parts.count(format.name, data) > parts.MOST:
+        raise ImageFailed(
+            Code.IMAGE_TOO_COMPLEX, f"The {format.name.upper()} is made of more parts than anyone needs."
+        )
+    if format.name == "jpeg" and containers.jpeg_scans(data, limits.max_scans) > limits.max_scans:
+        raise ImageFailed(Code.IMAGE_TOO_COMPLEX, f"The JPEG has more than {limits.max_scans} scans.")
+
+
+def _check_coded(data: bytes, limits: Limits) -> None:
+    # Coded are whole blocks, and of them no more is shown than the file says: a little more is no lie.
+    if any(width * height > 2 * limits.max_pixels for width, height in containers.heic_sizes(data)):
+        raise ImageFailed(Code.IMAGE_TOO_LARGE, "The image is coded in more pixels than it may have.")
+
+
+def _overloaded() -> ImageFailed:
+    return ImageFailed(
+        Code.IMAGE_TOO_COMPLEX, "The image carries too much text or too large a colour profile."
+    )
 
 
 def _source(opened: ImageFile.ImageFile, data: bytes, format: Format, limits: Limits) -> Source:
@@ -210,11 +238,11 @@ def _blaming_the_image(format: Format, data: bytes | memoryview) -> Iterator[Non
 
 
 def _failure(error: Exception, format: Format, data: bytes) -> ImageFailed:
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageFailed(Code.IMAGE_TOO_LARGE, "The image claims more pixels than it may have.")
     message = str(error).lower()
     if "text_chunk" in message or "text_memory" in message:
-        return ImageFailed(
-            Code.IMAGE_TOO_COMPLEX, "The image carries too much text or too large a colour profile."
-        )
+        return _overloaded()
     if "truncated" in message or containers.is_cut_short(format.name, data):
         return ImageFailed(Code.IMAGE_TRUNCATED, f"The {format.name.upper()} ends before the picture does.")
     return ImageFailed(Code.IMAGE_CORRUPT, f"The {format.name.upper()} can't be decoded.")

@@ -15,6 +15,8 @@ from rq.timeouts import BaseTimeoutException
 T = TypeVar("T")
 Privacy = Literal["safe", "all", "none"]
 
+# Cameras write 64 KiB at most; each number in it takes a hundred bytes once it is read.
+LARGEST = 1_048_576
 MOST_TAGS = 500
 LONGEST_TEXT = 500
 LONGEST_LIST = 64
@@ -46,6 +48,8 @@ _NESTED = {
 
 def read(image: Image.Image) -> dict[str, Any]:
     """The tags by name, those about places under `GPSInfo`, with the values as the file has them."""
+    if len(image.info.get("exif") or b"") > LARGEST:
+        return {}
     # Not the PNG plugin's own version, which decodes the pixels to look behind them.
     exif = _tried(partial(Image.Image.getexif, image), Image.Exif())
     tags = _named(_items(exif), ExifTags.TAGS)

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 LOCKS = ("api", "worker", "dashboard", "local", "dev")
+# Environments of their own, with packages that the tests do without.
+APART = ("bench", "fuzz")
 PINNED = re.compile(
     r"^([a-z0-9.-]+)==(\S+)((?: ;[^\n\\]*)?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
 )
@@ -21,13 +23,13 @@ def packages(name: str) -> set[str]:
     return {package for package, _ in pins(name)}
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", LOCKS + APART)
 def test_every_package_is_pinned_with_its_hashes(name):
     assert PINNED.sub("", text(name)) == ""
     assert pins(name)
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", LOCKS + APART)
 def test_a_lock_file_names_no_place_to_fetch_from(name):
     assert "://" not in text(name)
     assert not re.search(r"^--", text(name), re.MULTILINE)
@@ -36,6 +38,11 @@ def test_a_lock_file_names_no_place_to_fetch_from(name):
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_lock_file_is_part_of_what_is_tested(name):
     assert pins(name) <= pins("dev")
+
+
+def test_the_fuzzer_works_on_the_packages_that_are_tested():
+    assert {package for package, version in pins("fuzz") - pins("dev")} == {"atheris"}
+    assert "atheris" not in packages("dev")
 
 
 def test_the_api_has_nothing_that_decodes_images():

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 
@@ -34,6 +35,15 @@ class Dies(Bad):
 
     def run(self, picture: Picture, params: Nothing) -> Result:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Segfaults(Bad):
+    """Reads where nothing is."""
+
+    name = "segfaults"
+
+    def run(self, picture: Picture, params: Nothing) -> Result:
+        ctypes.string_at(0)
 
 
 class Leaves(Bad):
@@ -148,6 +158,7 @@ def ended(client, accepted):
     ("step", "code", "attempts"),
     [
         ("dies", "worker_crashed", 2),
+        ("segfaults", "worker_crashed", 2),
         ("leaves", "worker_crashed", 2),
         ("hangs", "time_limit", 2),
         ("spins", "time_limit", 2),
@@ -167,6 +178,19 @@ def test_a_bad_step_ends_its_image_and_nothing_else(client, running, photo, step
     assert image["results"] == {} and image["artifacts"] == []
     assert [ended(client, neighbour)["status"] for neighbour in (before, after)] == ["done", "done"]
     assert running.poll() is None
+
+
+@pytest.mark.parametrize(("step", "code"), [("segfaults", "worker_crashed"), ("swells", "memory_limit")])
+def test_a_step_that_takes_its_process_along_is_told_by_webhook(
+    client, running, process_environ, photo, receiver, step, code
+):
+    with worker("deliver", environ=process_environ):
+        client.submit(photo, steps=[{"step": step}], callback_url=receiver.url())
+        wait_until(lambda: receiver.requests, 60)
+
+    [posted] = receiver.requests
+    event = json.loads(posted.body)
+    assert (event["type"], event["data"]["error"]["code"]) == ("job.failed", code)
 
 
 def test_the_caller_learns_what_a_step_says_but_not_what_it_leaks(client, running, photo):
@@ -287,6 +311,7 @@ RUNS = {
     "no-artifact": lambda: Result({}, ["text"]),
     "one-artifact": lambda: Result({}, text()),
     "twins": lambda: Result({}, [text(), text()]),
+    "too-heavy": lambda: Result({}, [text(data=bytes(67_108_864)), text("b", data=bytes(67_108_865))]),
     "text-as-bytes": lambda: Result({}, [text(data="text")]),
     "header-in-type": lambda: Result({}, [text(media_type="text/plain\\r\\nSet-Cookie: a=b")]),
     "sides-of-text": lambda: Result({}, [text(width="1", height="1")]),
@@ -304,6 +329,8 @@ RUNS = {
     "tuple": lambda: Result({"a": (1, [2.5, None, True])}),
     "one-a": lambda: Result({}, [text()]),
     "another-a": lambda: Result({}, [text()]),
+    "heavy": lambda: Result({}, [text("c", data=bytes(67_108_864))]),
+    "other-heavy": lambda: Result({}, [text("d", data=bytes(67_108_865))]),
     "sabotages": sabotages,
 }
 
@@ -341,6 +368,7 @@ class NoParams(Returns):
 '''
 GENERIC = "The step {} could not be done on this image."
 TOO_LARGE = "The results take more than 1048576 bytes of JSON."
+TOO_HEAVY = "The artifacts take more than 134217728 bytes."
 TWINS = "There would be two artifacts of the name a."
 UNUSABLE = {
     "nothing": GENERIC,
@@ -359,6 +387,7 @@ UNUSABLE = {
     "no-artifact": GENERIC,
     "one-artifact": GENERIC,
     "twins": TWINS,
+    "too-heavy": TOO_HEAVY,
     "text-as-bytes": GENERIC,
     "header-in-type": GENERIC,
     "sides-of-text": GENERIC,
@@ -412,6 +441,7 @@ def test_what_a_step_returns_is_refused_before_it_is_kept(client, returning, pho
     ("steps", "expected"),
     [
         (["half", "other-half"], ("failed", "step_failed", TOO_LARGE, 1)),
+        (["heavy", "other-heavy"], ("failed", "step_failed", TOO_HEAVY, 1)),
         (["one-a", "another-a"], ("failed", "step_failed", TWINS, 1)),
         (["one-a", "deep"], "done"),
     ],

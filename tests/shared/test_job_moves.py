@@ -6,10 +6,10 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shared import moves
-from shared.errors import Refused
+from shared.errors import Code, Refused
 from shared.events import EventType
 from shared.jobs import Failure, Image, Job, State, StepCall
-from shared.moves import Move
+from shared.moves import Attempts, Move
 from shared.stages import Stage
 from tests.shared.samples import BROKEN, TTL, a_job, an_image, unhurried
 
@@ -22,10 +22,15 @@ OUTCOMES = {
 }
 
 
-class JobMoves(RuleBasedStateMachine):
-    """Every order in which workers and callers may move a job of three images through one stage or two.
+ATTEMPTS = Attempts(most=3, crashes=2, delays=(10, 60))
+CRASHED = Failure(Code.WORKER_CRASHED, "Its process is gone.", retryable=True)
+UNAVAILABLE = Failure(Code.PROVIDER_UNAVAILABLE, "Nobody answered.", retryable=True)
 
-    The model is the least that one would write on paper: what became of each image.
+
+class JobMoves(RuleBasedStateMachine):
+    """Every order in which workers, callers, the sweep and the clock may move a job of three images.
+
+    The model is the least that one would write on paper: what became of each image, and how its runs ended.
     """
 
     @initialize(captioned=st.booleans(), impatient=st.booleans())
@@ -35,8 +40,10 @@ class JobMoves(RuleBasedStateMachine):
         self.impatient = impatient
         self.images = {image.id: image for image in map(an_image, range(IMAGES))}
         self.model = dict.fromkeys(self.images, State.QUEUED)
-        self.canceled = False
-        self.told = [EventType.JOB_QUEUED]
+        self.canceled = self.ever_started = False
+        self.runs, self.crashes, self.handed_back = Counter[str](), Counter[str](), Counter[str]()
+        # What happened since the job was accepted or retried, and what had ended before.
+        self.told, self.settled = [EventType.JOB_QUEUED], Counter[State]()
         self.task_ids = [image.task_id for image in self.images.values()]
 
     def having(self, *states: State) -> list[Image]:
@@ -44,6 +51,16 @@ class JobMoves(RuleBasedStateMachine):
 
     def pick(self, data: st.DataObject, *states: State) -> Image:
         return data.draw(st.sampled_from(self.having(*states)))
+
+    def due_later(self) -> list[Image]:
+        return [image for image in self.having(State.QUEUED) if image.not_before is not None]
+
+    def ready(self) -> list[Image]:
+        return [image for image in self.having(State.QUEUED) if image.not_before is None]
+
+    def wait_again(self, image: Image, *, unless: bool) -> None:
+        """The image had a run for nothing: it waits for another one, unless there have been enough."""
+        self.model[image.id] = State.FAILED if unless else State.QUEUED
 
     def make(self, move: Move) -> None:
         self.job = move.job
@@ -56,11 +73,13 @@ class JobMoves(RuleBasedStateMachine):
         assert move.ends_job == self.job.status.is_final
 
     @rule(data=st.data())
-    @precondition(lambda self: self.having(State.QUEUED))
+    @precondition(lambda self: self.ready())
     def start(self, data: st.DataObject) -> None:
-        image = self.pick(data, State.QUEUED)
+        image = data.draw(st.sampled_from(self.ready()))
         self.make(moves.started(self.job, image, token="run", now=time.time()))
         self.model[image.id] = State.PROCESSING
+        self.runs[image.id] += 1
+        self.ever_started = True
 
     @rule(data=st.data())
     @precondition(lambda self: self.having(State.PROCESSING))
@@ -69,6 +88,8 @@ class JobMoves(RuleBasedStateMachine):
         results = {str(image.stage): "done"}
         self.make(moves.advanced(self.job, image, results=results, artifacts=(), now=time.time(), ttl=TTL))
         self.model[image.id] = State.DONE if image.stage is self.last else State.QUEUED
+        if image.stage is not self.last:
+            self.runs[image.id] = self.crashes[image.id] = 0
 
     @rule(data=st.data())
     @precondition(lambda self: self.having(State.PROCESSING))
@@ -76,6 +97,59 @@ class JobMoves(RuleBasedStateMachine):
         image = self.pick(data, State.PROCESSING)
         self.make(moves.put_back(self.job, image, now=time.time()))
         self.model[image.id] = State.QUEUED
+        self.handed_back[image.id] += 1
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.PROCESSING))
+    def crash(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.PROCESSING)
+        self.make(moves.broken(self.job, image, CRASHED, attempts=ATTEMPTS, now=time.time(), ttl=TTL))
+        self.crashes[image.id] += 1
+        enough = self.crashes[image.id] >= ATTEMPTS.crashes or self.runs[image.id] >= ATTEMPTS.most
+        self.wait_again(image, unless=enough)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.PROCESSING))
+    def find_nobody_there(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.PROCESSING)
+        self.make(moves.broken(self.job, image, UNAVAILABLE, attempts=ATTEMPTS, now=time.time(), ttl=TTL))
+        self.wait_again(image, unless=self.runs[image.id] >= ATTEMPTS.most)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.PROCESSING))
+    def lose(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.PROCESSING)
+        self.make(moves.lost(self.job, image, attempts=ATTEMPTS, now=time.time(), ttl=TTL))
+        self.wait_again(image, unless=self.runs[image.id] >= ATTEMPTS.most)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.due_later())
+    def come_due(self, data: st.DataObject) -> None:
+        image = data.draw(st.sampled_from(self.due_later()))
+        self.make(moves.due(self.job, image, now=time.time()))
+
+    @rule()
+    @precondition(lambda self: self.impatient and not self.job.status.is_final)
+    def run_out_of_time(self) -> None:
+        self.make(moves.overdue(self.job, self.images.values(), now=time.time(), ttl=TTL))
+        self.model = {
+            image_id: state if state.is_final else State.FAILED for image_id, state in self.model.items()
+        }
+
+    @rule()
+    def retry(self) -> None:
+        try:
+            move = moves.retried(self.job, self.images.values(), now=time.time())
+        except Refused as refused:
+            assert (refused.code is Code.JOB_NOT_ENDED) != self.job.status.is_final
+            assert refused.code is Code.JOB_NOT_ENDED or not self.having(State.FAILED)
+            return
+        for image in self.having(State.FAILED):
+            self.model[image.id] = State.QUEUED
+            self.runs[image.id] = self.crashes[image.id] = 0
+        self.canceled, self.told = False, []
+        self.make(move)
+        self.settled = Counter(state for state in self.model.values() if state.is_final)
 
     @rule(data=st.data())
     @precondition(lambda self: self.having(State.QUEUED, State.PROCESSING))
@@ -129,7 +203,7 @@ class JobMoves(RuleBasedStateMachine):
         counts = Counter(self.told)
         states = Counter(self.model.values())
         assert {type: counts[type] for type in OUTCOMES} == {
-            type: states[OUTCOMES[type]] for type in OUTCOMES
+            type: states[OUTCOMES[type]] - self.settled[OUTCOMES[type]] for type in OUTCOMES
         }
         endings = [type for type in self.told if type.ends_job]
         assert endings == ([f"job.{self.job.status}"] if self.job.status.is_final else [])
@@ -140,16 +214,23 @@ class JobMoves(RuleBasedStateMachine):
     def times_and_failures_are_those_of_the_state(self) -> None:
         ended = self.job.status.is_final
         assert (self.job.completed_at is not None, self.job.expires_at is not None) == (ended, ended)
-        assert (self.job.started_at is not None) == (EventType.JOB_PROCESSING in self.told)
+        assert (self.job.started_at is not None) == self.ever_started
         assert (self.job.failure is not None) == (self.job.status in (State.FAILED, State.CANCELED))
         for image in self.images.values():
             assert (image.failure is not None) == (image.status in (State.FAILED, State.CANCELED))
             assert (image.token is not None) == (image.status is State.PROCESSING)
 
     @invariant()
+    def no_image_runs_more_often_than_it_may(self) -> None:
+        for image in self.images.values():
+            assert (image.runs, image.crashes) == (self.runs[image.id], self.crashes[image.id])
+            assert image.runs <= ATTEMPTS.most + self.handed_back[image.id]
+            assert image.crashes <= ATTEMPTS.crashes
+
+    @invariant()
     def every_enqueue_has_an_id_of_its_own(self) -> None:
         assert len(set(self.task_ids)) == len(self.task_ids)
-        assert {image.task_id for image in self.images.values()} <= set(self.task_ids)
+        assert {image.task_id for image in self.having(State.PROCESSING) + self.ready()} <= set(self.task_ids)
 
 
 TestJobMoves = JobMoves.TestCase

@@ -33,10 +33,10 @@ def real_png(before: bytes = b"", after: bytes = b"") -> bytes:
 
 
 def zeros(size: int) -> bytes:
-    """A compressed run of zeros, made without holding it."""
+    """A compressed run of zeros, whole kibibytes of them, made without holding it."""
     packer = zlib.compressobj(9)
-    block = bytes(1 << 20)
-    packed = b"".join(packer.compress(block) for _ in range(size >> 20))
+    block = bytes(1 << 10)
+    packed = b"".join(packer.compress(block) for _ in range(size >> 10))
     return packed + packer.flush()
 
 
@@ -105,6 +105,20 @@ def gif_frame_outside(left: int, top: int, width: int, height: int) -> bytes:
     return screen + frame + b";"
 
 
+def gif_with(extensions: bytes) -> bytes:
+    """A sound little GIF with extensions of our own ahead of its frame."""
+    whole = photos.file("gif", 16, 12)
+    at = 13 + (3 << (whole[10] & 7) + 1)
+    return whole[:at] + extensions + whole[at:]
+
+
+def gif_that_paints_its_background(width: int, height: int) -> bytes:
+    """A GIF whose frame is to be wiped afterwards, for which a decoder makes a brush of its size."""
+    whole = gif_frame_outside(0, 0, width, height)
+    at = whole.index(b",")
+    return whole[:at] + b"!\xf9\x04\x08\0\0\0\0" + whole[at:]
+
+
 def gif_of_frames(count: int, width: int = 1, height: int = 1) -> bytes:
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\0"
@@ -114,6 +128,19 @@ def gif_of_frames(count: int, width: int = 1, height: int = 1) -> bytes:
 def bmp_lie(width: int, height: int) -> bytes:
     whole = photos.written(photos.motif(8, 8), "BMP")
     return whole[:18] + struct.pack("<ii", width, height) + whole[26:]
+
+
+def bmp_rle_lie(width: int, height: int) -> bytes:
+    """A run-length coded BMP of a claimed size that ends at once."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 2, 0, 0, 256, 0)
+    start = 14 + len(header) + 1024
+    return b"BM" + struct.pack("<IHHI", start + 2, 0, 0, start) + header + bytes(1024) + b"\0\1"
+
+
+def webp_of_text(text: bytes) -> bytes:
+    """A sound WebP with a text behind its picture."""
+    body = photos.written(photos.motif(16, 12), "WEBP")[8:] + b"XMP " + struct.pack("<I", len(text)) + text
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def webp_lie(width: int, height: int) -> bytes:
@@ -138,6 +165,20 @@ def tiff_lie(width: int, height: int) -> bytes:
     return bytes(whole)
 
 
+def tiff_with(*entries: tuple[int, int, int], body: bytes) -> bytes:
+    """A sound little TIFF with tags of our own, by tag, type and count; `body` has the values of all."""
+    whole = photos.file("tiff", 16, 12)
+    at = struct.unpack_from("<I", whole, 4)[0]
+    count = struct.unpack_from("<H", whole, at)[0]
+    old = [whole[at + 2 + 12 * index : at + 14 + 12 * index] for index in range(count)]
+    ours = {tag for tag, _, _ in entries}
+    kept = [entry for entry in old if struct.unpack_from("<H", entry)[0] not in ours]
+    start = len(whole) + 2 + 12 * (len(kept) + len(entries)) + 4
+    new = [struct.pack("<HHII", *entry, start) for entry in entries]
+    directory = struct.pack("<H", len(kept) + len(new)) + b"".join(kept + new) + bytes(4)
+    return whole[:4] + struct.pack("<I", len(whole)) + whole[8:] + directory + body
+
+
 def tiff_loop() -> bytes:
     """A TIFF whose directory names itself as the next."""
     whole = bytearray(photos.written(photos.motif(8, 8), "TIFF"))
@@ -153,6 +194,21 @@ def tiff_of_zeros(width: int, height: int) -> bytes:
 
 def icon(side: int = 8) -> bytes:
     return photos.written(photos.motif(side, side), "ICO", sizes=[(side, side)])
+
+
+def with_extents(format: str, width: int, height: int) -> bytes:
+    """An AVIF or HEIC whose header claims another size than its picture has."""
+    whole = photos.file(format, 64, 48)
+    at = whole.index(b"ispe") + 8
+    return whole[:at] + struct.pack(">II", width, height) + whole[at + 8 :]
+
+
+def heic_that_shows_little(side: int) -> bytes:
+    """A HEIC of 33 by 33, coded as 64 by 64, of which a corner is to be shown."""
+    whole = photos.file("heic", 33, 33)
+    at = whole.index(b"clap") + 4
+    shown = struct.pack(">8i", side, 1, side, 1, side - 64, 2, side - 64, 2)
+    return whole[:at] + shown + whole[at + len(shown) :]
 
 
 def box(kind: bytes, data: bytes) -> bytes:
