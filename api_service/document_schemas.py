@@ -225,11 +225,3 @@ class Info(Document):
     description: str
     limits: Limits
     formats: list[str]
-
-
-class WebhookBody(Document):
-    """What a callback URL is posted, signed by Standard Webhooks."""
-
-    type: EventType
-    timestamp: str
-    data: dict[str, Any] = Field(description="The job's document, or the image's with its job_id.")

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from api_service import document_schemas as documents
 from api_service.problems import MEDIA_TYPE
 from api_service.schemas import MAX_TIMEOUT, JsonSubmission, PlanBody, TermsBody
+from api_service.webhook_schemas import ImageWebhook, JobWebhook
 from shared.events import CALLBACK_EVENTS
 from shared.records import compact
 from shared.version import VERSION
@@ -34,7 +35,7 @@ INFO = documents.Info
 
 _SHOWN: tuple[type[BaseModel], ...] = (
     JOB, JOBS, EVENTS, DEAD_LETTERS, RETRIED, DELIVERY, DELIVERIES, SECRET, STEPS, PIPELINES,
-    LIVE, READY, INFO, documents.Problem, documents.WebhookBody, JsonSubmission, PlanBody, TermsBody,
+    LIVE, READY, INFO, documents.Problem, JobWebhook, ImageWebhook, JsonSubmission, PlanBody, TermsBody,
 )  # fmt: skip
 
 
@@ -104,16 +105,31 @@ def _phrase(status: int) -> str:
 
 
 def _webhook(event: str) -> dict[str, Any]:
+    body = reference(ImageWebhook if event.startswith("image.") else JobWebhook)
     return {
         "post": {
             "summary": f"Posted to the callback URL on {event}",
-            "requestBody": {"content": {"application/json": {"schema": reference(documents.WebhookBody)}}},
-            "responses": {"2XX": {"description": "Delivered."}, "default": {"description": "Tried again."}},
+            "parameters": [
+                {"name": name, "in": "header", "required": True, "description": described, **_TEXT}
+                for name, described in _WEBHOOK_HEADERS.items()
+            ],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {
+                "2XX": {"description": "Delivered."},
+                "410": {"description": "The callback gets nothing more from this job."},
+                "default": {"description": "Tried again; after 429 and 503 not before Retry-After."},
+            },
         }
     }
 
 
 _TEXT = {"schema": {"type": "string"}}
+_WEBHOOK_HEADERS = {
+    "webhook-id": "The delivery's id, the same on every attempt.",
+    "webhook-timestamp": "Of this attempt, in seconds since 1970.",
+    "webhook-signature": "`v1,` and base64, one for each secret that signs, separated by spaces.",
+    "webhook-attempt": "1, 2, ...",
+}
 _HEADERS = {"X-Request-Id": {"description": "The caller's, or one of ours.", **_TEXT}}
 _ACCEPTED_HEADERS = {
     "Location": {"description": "The job.", **_TEXT},

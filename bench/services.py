@@ -34,6 +34,7 @@ class Darkroom:
             "DARKROOM_MAX_QUEUED": "1000000",
             "DARKROOM_RATE_LIMIT": "0",
             "DARKROOM_MAX_INFLIGHT": "0",
+            "DARKROOM_EGRESS_ALLOW": "127.0.0.0/8",
             "DARKROOM_LOG_LEVEL": "warning",
         }
         if steps_dir is not None:

@@ -4,7 +4,6 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.client import Pipeline
 from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
@@ -53,25 +52,12 @@ def connect_for_requests(url: str, *, connections: int = 2048) -> Redis:
 
     It sends nothing twice. The pool opens a broken connection anew before it hands it out.
     """
-    return _Impatient.from_url(
+    return Redis.from_url(
         url,
         protocol=2,
         max_connections=connections,
         socket_connect_timeout=REQUEST_CONNECT_TIMEOUT,
         socket_timeout=REQUEST_SOCKET_TIMEOUT,
-        # Time-outs are not among the errors that are handled, or a transaction would wait for another one.
+        # Not time-outs: who has waited for one answer can't wait for another.
         retry=Retry(NoBackoff(), 0, supported_errors=(ConnectionError,)),
     )
-
-
-class _Impatient(Redis):
-    def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> Pipeline:
-        return _ImpatientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-
-class _ImpatientPipeline(Pipeline):
-    def reset(self) -> None:  # type: ignore[override]
-        # A lost connection watches nothing any more: to unwatch would open another, and wait for its answer.
-        if self.connection is not None and not self.connection.is_connected:
-            self.watching = False
-        super().reset()

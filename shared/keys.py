@@ -1,7 +1,7 @@
 """Every Redis key of ours: its type, what it holds, how long it lives and who writes it.
 
 RQ's own keys begin with `rq:` and are RQ's business. Job records are written by `job_store.py` alone,
-deliveries by `delivery_store.py` alone.
+deliveries by `delivery_store.py` and `outbox.py`.
 """
 
 from dataclasses import dataclass
@@ -54,11 +54,19 @@ class Keys:
         return f"{self.prefix}blob:{blob_id}"
 
     def delivery(self, delivery_id: str) -> str:
-        """Hash: an event on its way to a URL. 72 h from delivery, 7 days from giving up. `delivery_store`."""
+        """Hash: an event on its way to a URL. 72 h from success, 7 days from giving up. `delivery_store`."""
         return f"{self.prefix}delivery:{delivery_id}"
 
+    def gone(self, job_id: str) -> str:
+        """String: the job's callback has answered 410. 7 days. `outbox`, removed by `delivery_store`."""
+        return f"{self.prefix}job:{job_id}:gone"
+
+    def breaker(self, origin: str) -> str:
+        """Hash: how a host that fails has fared. Until it answers, or a day longer. `breaker_store`."""
+        return f"{self.prefix}breaker:{origin}"
+
     def due_deliveries(self) -> str:
-        """Sorted set: pending delivery ids by the time of their next attempt. `delivery_store`."""
+        """Sorted set: pending delivery ids by the time of their next attempt. `outbox`, `delivery_store`."""
         return f"{self.prefix}deliveries:due"
 
     def idempotency(self, tenant: str, key: str) -> str:
@@ -94,5 +102,5 @@ class Keys:
         return f"{self.prefix}sweep:lock"
 
     def secret(self, tenant: str) -> str:
-        """String: the number of the tenant's current webhook secret. For ever. `webhook_secrets`."""
+        """Sorted set: numbers of the secrets that sign, by when they lapse. For ever. `webhook_secrets`."""
         return f"{self.prefix}secret:{tenant}"

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from redis.connection import parse_url
 
+from shared.deliveries import Schedule
 from shared.urls import canonical_host
 
 
@@ -108,6 +109,14 @@ def _network_or_name(entry: str) -> str:
     return name
 
 
+def breaker(text: str) -> tuple[int, int, int]:
+    """Failures in a row, the first pause and the longest one, separated by commas."""
+    numbers = tuple(whole(1)(part.strip()) for part in text.split(","))
+    if len(numbers) != 3 or numbers[1] > numbers[2]:
+        raise ValueError(f"{text!r} is not three whole numbers: failures, first pause, longest pause")
+    return numbers[0], numbers[1], numbers[2]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What every process of Darkroom needs."""
@@ -125,6 +134,7 @@ class Settings:
     webhook_schedule: tuple[int, ...] = setting(
         "DARKROOM_WEBHOOK_SCHEDULE", delays, (0, 5, 300, 1800, 7200, 18_000, 36_000, 36_000)
     )
+    webhook_breaker: tuple[int, int, int] = setting("DARKROOM_WEBHOOK_BREAKER", breaker, (5, 60, 3600))
     egress_allow: tuple[str, ...] = setting("DARKROOM_EGRESS_ALLOW", open_hosts, ())
     log_level: str = setting("DARKROOM_LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info")
     log_format: str = setting("DARKROOM_LOG_FORMAT", one_of("json", "text"), "json")
@@ -149,7 +159,7 @@ class Settings:
 
     def conflicts(self) -> list[str]:
         """What single variables can't tell: settings that contradict each other."""
-        longest = sum(self.webhook_schedule) * 1.2
+        longest = Schedule(self.webhook_schedule).longest
         if longest >= self.result_ttl:
             return [
                 f"DARKROOM_WEBHOOK_SCHEDULE: its attempts span up to {longest:.0f} s, but results are "

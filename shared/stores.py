@@ -6,9 +6,12 @@ from typing import Self
 from redis import Redis
 
 from shared.blobs import Blobs
+from shared.breaker_store import Breakers
+from shared.breakers import BreakerRules
 from shared.catalogue import Catalogue
 from shared.connections import connect
 from shared.deliveries import Schedule
+from shared.delivery_index import DeliveryIndex
 from shared.delivery_store import DeliveryStore
 from shared.documents import Links
 from shared.event_log import EventLog
@@ -19,6 +22,7 @@ from shared.job_writer import JobWriter
 from shared.keys import Keys
 from shared.leases import Leases
 from shared.liveness import Liveness
+from shared.outbox import Outbox
 from shared.queues import Queues
 from shared.settings import Settings
 from shared.task_books import TaskBooks
@@ -40,6 +44,9 @@ class Stores:
     jobs: JobStore
     job_index: JobIndex
     deliveries: DeliveryStore
+    delivery_index: DeliveryIndex
+    outbox: Outbox
+    breakers: Breakers
     catalogue: Catalogue
     liveness: Liveness
     secrets: WebhookSecrets
@@ -55,13 +62,16 @@ class Stores:
         events = EventLog(redis, keys)
         image_index = ImageIndex(redis, keys)
         leases = Leases(redis, keys, seconds=settings.lease)
+        schedule = Schedule(settings.webhook_schedule)
         deliveries = DeliveryStore(
             redis,
             keys,
             queues=queues,
             links=Links(settings.secret, settings.result_ttl, settings.public_url or ""),
-            schedule=Schedule(settings.webhook_schedule),
+            schedule=schedule,
         )
+        secrets = WebhookSecrets(redis, keys, settings.secret)
+        breakers = Breakers(redis, keys, BreakerRules.of(settings.webhook_breaker))
         writer = JobWriter(
             keys,
             blobs=blobs,
@@ -84,8 +94,11 @@ class Stores:
             jobs=JobStore(redis, keys, blobs=blobs, deliveries=deliveries, writer=writer),
             job_index=JobIndex(redis, keys),
             deliveries=deliveries,
+            delivery_index=DeliveryIndex(redis, keys),
+            outbox=Outbox(redis, keys, queues=queues, breakers=breakers, secrets=secrets, schedule=schedule),
+            breakers=breakers,
             catalogue=Catalogue(redis, keys),
             liveness=Liveness(redis, keys),
-            secrets=WebhookSecrets(redis, keys, settings.secret),
+            secrets=secrets,
             links=Links(settings.secret, settings.result_ttl),
         )

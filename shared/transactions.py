@@ -4,16 +4,14 @@ A script checks and writes, so that a transaction is one round trip after what i
 spent on watching. Redis runs all of a script or, when its memory is full, nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from redis import Redis, WatchError
+from redis import Redis
 from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError
-
-T = TypeVar("T")
 
 # ARGV: how many conditions; for each its expected answer, how many words it has, and these; then for each
 # write how many words it has, and these.
@@ -66,27 +64,6 @@ def commit(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
         if "OOM" in str(error):
             raise OutOfMemoryError(str(error)) from error
         raise
-
-
-def transaction(redis: Redis, attempt: Callable[[Pipeline], T], watched: Sequence[str]) -> T:
-    """Run `attempt` until what it watches stays still; its outcome.
-
-    `attempt` reads through the pipeline, calls `multi()` and queues its writes, or returns without `multi()`
-    when there is nothing to write. A lost connection counts as a change, so it also runs again when the reply
-    to the writes got lost: it must recognise its own work.
-    """
-    with redis.pipeline() as pipe:
-        while True:
-            try:
-                pipe.watch(*watched)  # type: ignore[no-untyped-call]
-                outcome = attempt(pipe)
-                if pipe.explicit_transaction:
-                    pipe.execute()
-                return outcome
-            except WatchError:
-                continue
-            finally:
-                pipe.reset()
 
 
 def _arguments(writes: Pipeline, seen: Sequence[Seen]) -> list[Any]:

@@ -3,6 +3,7 @@
 What is dialled later is the rebuilt URL, so no second parser can see another host in the same text.
 """
 
+import functools
 import ipaddress
 import re
 import unicodedata
@@ -109,6 +110,15 @@ def parse(url: str, openings: Openings) -> Target:
     return target
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, in one spelling; of one that we won't call, the URL itself."""
+    try:
+        target = _read(url)
+    except UrlRefused:
+        return url
+    return f"{target.scheme}://{target.host}:{target.port}"
+
+
 def canonical_host(text: str) -> str | None:
     """The host name in lower-case ASCII without its final dot, or None if `text` isn't a host name.
 
@@ -120,6 +130,7 @@ def canonical_host(text: str) -> str | None:
     return name if all(labels) and len(name) <= 253 and _literal(name) is None else None
 
 
+@functools.lru_cache(4096)
 def _read(url: str) -> Target:
     if len(url) > MAX_LENGTH:
         raise _invalid(f"The URL is longer than {MAX_LENGTH} characters.")

@@ -1,12 +1,15 @@
-"""The `deliver` role: an RQ worker that posts deliveries, and a clock that enqueues what has come due."""
+"""The `deliver` role: an RQ worker that posts deliveries, and the clocks that it needs.
+
+One enqueues what has come due, the other makes room when too many receivers keep us waiting.
+"""
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
-from shared.delivery_store import DeliveryStore
 from shared.stages import Role
 from shared.stores import Stores
 from worker_service import rq_options, services, tasks
@@ -15,29 +18,42 @@ from worker_service.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-CLOCK_SECONDS = 1
+# Seconds. What is due is picked up within one, also when it takes a while to enqueue it.
+DUE_SECONDS = 0.5
+ROOM_SECONDS = 0.25
 
 
 def run(settings: WorkerSettings, stores: Stores) -> None:
-    """Serve the queue, and the clock, until asked to stop."""
-    tasks.bind(Role.DELIVER, services.courier(settings, stores).deliver)
+    """Serve the queue, and the clocks, until asked to stop."""
+    courier = services.courier(settings, stores)
+    tasks.bind(Role.DELIVER, courier.deliver)
     stopping = threading.Event()
-    clock = threading.Thread(target=_keep_time, args=(stores.deliveries, stopping), name="clock", daemon=True)
-    clock.start()
+    clocks = [
+        _clock("due", DUE_SECONDS, lambda: stores.outbox.claim_due(time.time()), stopping),
+        _clock("room", ROOM_SECONDS, courier.make_room, stopping),
+    ]
     worker = ConcurrentWorker(
         Role.DELIVER,
-        threads=settings.io_threads,
+        threads=settings.calls,
         liveness=stores.liveness,
         **rq_options.of(Role.DELIVER, settings),
     )
     worker.work()
     stopping.set()
-    clock.join()
+    for clock in clocks:
+        clock.join()
 
 
-def _keep_time(deliveries: DeliveryStore, stopping: threading.Event) -> None:
-    while not stopping.wait(CLOCK_SECONDS):
-        try:
-            deliveries.claim_due(time.time())
-        except RedisError as error:
-            log.warning("the due deliveries can't be read, trying again: %s", error)
+def _clock(
+    name: str, every: float, tick: Callable[[], object], stopping: threading.Event
+) -> threading.Thread:
+    def keep_time() -> None:
+        while not stopping.wait(every):
+            try:
+                tick()
+            except RedisError as error:
+                log.warning("the clock %s goes on when Redis is back: %s", name, error)
+
+    thread = threading.Thread(target=keep_time, name=name, daemon=True)
+    thread.start()
+    return thread

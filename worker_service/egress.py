@@ -71,18 +71,20 @@ class Egress:
         deadline: float,
         keep: int = KEPT_BYTES,
         patience: float = BODY_SECONDS,
+        begun: Callable[[Callable[[], None]], None] | None = None,
     ) -> Answer:
         """Send `body` and return whatever is answered, redirects included, or raise `EgressFailed`.
 
         `deadline` is an instant of `time.monotonic()`. Once the headers are in, the body can't fail the
         exchange: `keep` bytes of it are read for at most `patience` seconds, then the connection is cut.
+        `begun` is given what ends the exchange early, as if its deadline had come.
         """
-        with (
-            self._watchdog.guard(deadline) as guard,
-            self._exchange("POST", url, _sendable(headers), body, guard) as response,
-        ):
-            guard.tighten(time.monotonic() + patience)
-            return Answer(response.status, _lower(response), _beginning(response, keep))
+        with self._watchdog.guard(deadline) as guard:
+            if begun is not None:
+                begun(guard.expire)
+            with self._exchange("POST", url, _sendable(headers), body, guard) as response:
+                guard.tighten(time.monotonic() + patience)
+                return Answer(response.status, _lower(response), _beginning(response, keep))
 
     @contextlib.contextmanager
     def _exchange(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from worker_service.sweep import Sweep
     from worker_service.webhooks import Courier
 
+# Calls to one receiver at a time.
+CALLS_PER_HOST = 4
+
 
 def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[Any]]") -> "Runner":
     from worker_service import decode
@@ -37,14 +40,20 @@ def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[A
 
 
 def courier(settings: WorkerSettings, stores: Stores) -> "Courier":
+    from shared.deliveries import Errand
     from shared.urls import Openings
     from worker_service.egress import Egress
     from worker_service.endpoints import closed_endpoints
+    from worker_service.hosts import Hosts
     from worker_service.webhooks import Courier
 
     egress = Egress(Openings.of(settings.egress_allow), closed_endpoints(settings))
+    hosts = Hosts[Errand](each=CALLS_PER_HOST, places=settings.calls, slow=settings.io_threads)
     return Courier(
-        deliveries=stores.deliveries, secrets=stores.secrets, egress=egress, timeout=settings.webhook_timeout
+        outbox=stores.outbox,
+        egress=egress,
+        hosts=hosts,
+        timeout=settings.webhook_timeout,
     )
 
 

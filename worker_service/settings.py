@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from shared import settings
-from shared.delivery_store import CLAIMED
+from shared.deliveries import CLAIMED
 from shared.moves import Attempts
 from shared.settings import delays, setting, whole
 
@@ -37,6 +37,11 @@ class WorkerSettings(settings.Settings):
     sweep_interval: int = setting("DARKROOM_SWEEP", whole(1), 5)
     steps_dir: str | None = setting("DARKROOM_STEPS_DIR", folder, None)
     webhook_timeout: int = setting("DARKROOM_WEBHOOK_TIMEOUT", whole(1, CLAIMED - MARGIN), 15)
+
+    @property
+    def calls(self) -> int:
+        """Webhooks that a `deliver` worker posts at a time: as many again as may have to wait for long."""
+        return 2 * self.io_threads
 
     def attempts(self) -> Attempts:
         return Attempts(most=self.max_attempts, crashes=self.crash_attempts, delays=self.retry_delays)

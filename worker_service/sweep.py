@@ -60,7 +60,7 @@ class Sweep:
     def _trim(self) -> None:
         older_than = time.time() - self._ttl
         jobs = self._stores.job_index.trim(older_than)
-        deliveries = self._stores.deliveries.trim(older_than)
+        deliveries = self._stores.delivery_index.trim(older_than)
         self._stores.image_index.trim(older_than)
         if jobs or deliveries:
             log.info("dropped index entries of expired jobs: %d, deliveries: %d", jobs, deliveries)

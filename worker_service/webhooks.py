@@ -1,71 +1,129 @@
 """Carries deliveries to their receivers: signed by Standard Webhooks, one attempt at a time."""
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterable
 
-from shared.deliveries import Attempt, Delivery
-from shared.delivery_store import DeliveryStore
+from redis.exceptions import RedisError
+
+from shared.deliveries import Attempt, Errand, Taken
 from shared.errors import Code
 from shared.observe import bound
+from shared.outbox import Outbox
+from shared.urls import origin
 from shared.version import VERSION
-from shared.webhook_secrets import WebhookSecrets
 from worker_service import signatures
 from worker_service.egress import Answer, Egress
+from worker_service.hosts import Call, Hosts
 from worker_service.reasons import EgressFailed
+from worker_service.retry_after import retry_after
 
 log = logging.getLogger(__name__)
 
 LOGGED_BYTES = 1024
+# A receiver's word on when to come again counts with these.
+BUSY = frozenset({429, 503})
 
 
 class Courier:
     """Makes attempts and records what came of them. `timeout` is the seconds one may take in all."""
 
     def __init__(
-        self, *, deliveries: DeliveryStore, secrets: WebhookSecrets, egress: Egress, timeout: int
+        self,
+        *,
+        outbox: Outbox,
+        egress: Egress,
+        hosts: Hosts[Errand],
+        timeout: int,
     ) -> None:
-        self._deliveries = deliveries
-        self._secrets = secrets
+        self._outbox = outbox
         self._egress = egress
+        self._hosts = hosts
         self._timeout = timeout
 
     def deliver(self, delivery_id: str, task_id: str) -> None:
-        """Make the attempt that `task_id` was enqueued for, unless it has been overtaken."""
-        delivery = self._deliveries.take(delivery_id, task_id)
-        if delivery is None:
+        """Make the attempt that `task_id` was enqueued for, unless it has been overtaken.
+
+        If its host is being called often enough, it waits for its turn, which another call of this method
+        gives it, or comes again later.
+        """
+        errand = self._outbox.errand(delivery_id, task_id)
+        if errand is None:
             log.info("nothing to do: delivery %s is gone or was overtaken", delivery_id)
             return
-        with bound(job_id=delivery.job_id, delivery_id=delivery_id):
-            attempt = self._attempt(delivery)
-            self._deliveries.settle(delivery_id, task_id, attempt)
-            log.info("attempt %d: %s", len(delivery.attempts) + 1, attempt.error or attempt.http_status)
+        call = self._hosts.arrive(origin(errand.url), errand)
+        if isinstance(call, Call):
+            self._serve(errand, call)
+        elif call:
+            self._postpone([(errand, call)])
 
-    def _attempt(self, delivery: Delivery) -> Attempt:
+    def make_room(self) -> None:
+        """Cut the calls that wait for too long while too many others do; their attempts don't count."""
+        for call in self._hosts.overlong():
+            log.warning("a call is put off: too many receivers don't answer")
+            call.cut()
+
+    def _serve(self, errand: Errand, call: Call) -> None:
+        turn: tuple[Errand, Call] | None = (errand, call)
+        while turn is not None:
+            try:
+                self._carry(*turn)
+            except Exception:
+                # The errand comes again by itself; those that wait behind it need not.
+                log.exception("the attempt of delivery %s broke", turn[0].delivery_id)
+            turn, away = self._hosts.leave(turn[1])
+            self._postpone(away)
+
+    def _postpone(self, away: Iterable[tuple[Errand, float]]) -> None:
+        # Those that Redis is not told of come again when their claims lapse.
+        with contextlib.suppress(RedisError):
+            for errand, seconds in away:
+                self._outbox.postpone(errand.delivery_id, errand.task_id, seconds)
+
+    def _carry(self, errand: Errand, call: Call) -> None:
+        taken = self._outbox.take(errand)
+        if taken is None:
+            return
+        delivery = taken.delivery
+        with bound(job_id=delivery.job_id, delivery_id=delivery.id):
+            attempt, answer = self._attempt(taken, call)
+            if call.was_cut and answer is None:
+                self._outbox.postpone(delivery.id, errand.task_id, attempt.duration)
+                return
+            asked = retry_after(answer.headers) if answer is not None and answer.status in BUSY else None
+            self._outbox.settle(delivery.id, errand.task_id, attempt, retry_after=asked)
+            log.info("attempt %d: %s", delivery.made + 1, attempt.error or attempt.http_status)
+
+    def _attempt(self, taken: Taken, call: Call) -> tuple[Attempt, Answer | None]:
         started, clock = time.time(), time.monotonic()
         answer, error = None, None
         try:
-            answer = self._post(delivery, int(started), clock + self._timeout)
+            answer = self._post(taken, call, int(started), clock + self._timeout)
             error = _judged(answer.status)
         except EgressFailed as failure:
             error = failure.code
-        return Attempt(
+        attempt = Attempt(
             time=started,
             duration=time.monotonic() - clock,
             http_status=answer.status if answer else None,
             error=error,
             response=_readable(answer.body) if answer else "",
         )
+        return attempt, answer
 
-    def _post(self, delivery: Delivery, timestamp: int, deadline: float) -> Answer:
+    def _post(self, taken: Taken, call: Call, timestamp: int, deadline: float) -> Answer:
+        delivery = taken.delivery
         body = delivery.body.encode()
-        secrets = [self._secrets.current(delivery.tenant)]
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"Darkroom/{VERSION}",
-            "webhook-attempt": str(len(delivery.attempts) + 1),
-            **signatures.headers(secrets, delivery.id, timestamp, body),
+            "webhook-attempt": str(delivery.made + 1),
+            **signatures.headers(taken.secrets, delivery.id, timestamp, body),
         }
-        return self._egress.post(delivery.url, headers=headers, body=body, deadline=deadline)
+        return self._egress.post(
+            delivery.url, headers=headers, body=body, deadline=deadline, begun=call.can_be_cut_by
+        )
 
 
 def _judged(status: int) -> Code | None:

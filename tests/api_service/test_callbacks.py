@@ -1,9 +1,13 @@
 import json
+import time
+from datetime import datetime
 
 import pytest
 from standardwebhooks import Webhook
 
+from api_service.webhook_schemas import ImageWebhook, JobWebhook
 from tests.receivers import answers
+from tests.shared.samples import HOOK, accepted, finish
 
 
 def test_the_end_of_a_job_is_posted_signed(client, photo, run_jobs, receiver):
@@ -36,6 +40,8 @@ def test_only_the_events_asked_for_are_posted(client, photo, run_jobs, receiver)
     run_jobs()
 
     bodies = [json.loads(request.body) for request in receiver.wait_for(3)]
+    JobWebhook.model_validate(bodies[0])
+    ImageWebhook.model_validate(bodies[1])
     assert [body["type"] for body in bodies] == ["job.processing", "image.done", "image.done"]
     assert bodies[0]["data"]["images"][0]["status"] == "processing"
     assert [body["data"]["id"] for body in bodies[1:]] == ["1", "2"]
@@ -115,7 +121,7 @@ def test_a_delivery_is_tried_again_by_the_schedule_until_it_succeeds(
     job = client.submit(photo, callback_url=receiver.url()).json
     run_jobs()
     for _ in range(2):
-        stores.deliveries.claim_due(_next_attempt(client, job))
+        stores.outbox.claim_due(_next_attempt(client, job))
         run_jobs()
 
     secret = Webhook(client.get("/v1/webhook-secret").json["secret"])
@@ -135,7 +141,7 @@ def test_a_delivery_that_never_succeeds_ends_visibly_dead(environ, photo, run_jo
     client, run_jobs = run_jobs_with(environ)
     job = client.submit(photo, callback_url=receiver.url()).json
     run_jobs()
-    stores.deliveries.claim_due(_next_attempt(client, job))
+    stores.outbox.claim_due(_next_attempt(client, job))
     run_jobs()
 
     [dead] = client.get("/v1/deliveries?status=dead").json["deliveries"]
@@ -155,14 +161,63 @@ def test_a_target_that_is_not_allowed_is_dead_at_once(environ, photo, run_jobs_w
     assert receiver.requests == []
 
 
-def test_an_unknown_delivery_is_not_found(client):
-    answer = client.get("/v1/deliveries/msg_nope")
+@pytest.mark.parametrize(("method", "path"), [("get", ""), ("post", "/redeliver")])
+def test_an_unknown_delivery_is_not_found(client, method, path):
+    answer = getattr(client, method)(f"/v1/deliveries/msg_nope{path}")
 
     assert (answer.status_code, answer.json["code"]) == (404, "delivery_not_found")
 
 
-def _next_attempt(client, job):
-    from datetime import datetime
+@pytest.mark.parametrize("path", ["", "/redeliver"])
+def test_the_delivery_of_another_tenant_is_not_found(client, stores, path):
+    job_id = accepted(stores, callback_url=HOOK, tenant="somebody else").job.id
+    finish(stores, job_id)
+    [delivery_id] = stores.deliveries.of_job(job_id)
 
+    answer = (client.post if path else client.get)(f"/v1/deliveries/{delivery_id}{path}")
+
+    assert (answer.status_code, answer.json["code"]) == (404, "delivery_not_found")
+    assert client.get("/v1/deliveries").json["deliveries"] == []
+    assert not stores.deliveries.get(delivery_id).redelivered
+
+
+@pytest.mark.parametrize("first", [200, 410, 500])
+def test_a_delivery_is_made_again_under_its_id_whatever_became_of_it(
+    client, photo, run_jobs, receiver, first
+):
+    receiver.script = [answers(first), answers(200)]
+    job = client.submit(photo, callback_url=receiver.url()).json
+    run_jobs()
+    [listed] = client.get(job["links"]["deliveries"]).json["deliveries"]
+
+    answer = client.post(f"/v1/deliveries/{listed['id']}/redeliver")
+    run_jobs()
+
+    assert (answer.status_code, answer.json["status"]) == (202, "pending")
+    requests = receiver.wait_for(2)
+    assert [request.headers["webhook-id"] for request in requests] == [listed["id"]] * 2
+    assert [request.headers["webhook-attempt"] for request in requests] == ["1", "2"]
+    delivery = client.get(f"/v1/deliveries/{listed['id']}").json
+    assert (delivery["status"], delivery["next_attempt_at"]) == ("delivered", None)
+    assert [attempt["http_status"] for attempt in delivery["attempts"]] == [first, 200]
+
+
+def test_after_a_rotation_both_secrets_sign_for_a_day(client, photo, run_jobs, receiver):
+    old = client.get("/v1/webhook-secret").json
+    rotated = client.post("/v1/webhook-secret/rotate")
+    client.submit(photo, callback_url=receiver.url())
+    run_jobs()
+
+    [request] = receiver.wait_for(1)
+    new = rotated.json
+    assert (rotated.status_code, old["previous_valid_until"]) == (200, None)
+    assert new == client.get("/v1/webhook-secret").json
+    for secret in (old["secret"], new["secret"]):
+        Webhook(secret).verify(request.body, request.headers)
+    left = datetime.fromisoformat(new["previous_valid_until"]).timestamp() - time.time()
+    assert 24 * 3600 - 120 < left <= 24 * 3600
+
+
+def _next_attempt(client, job):
     [listed] = client.get(job["links"]["deliveries"]).json["deliveries"]
     return datetime.fromisoformat(listed["next_attempt_at"]).timestamp() + 0.001

@@ -7,6 +7,7 @@ import yaml
 from api_service import document_schemas as documents
 from api_service.app import create_app
 from api_service.settings import ApiSettings
+from shared.events import CALLBACK_EVENTS
 from tests.clients import Client
 
 
@@ -106,7 +107,8 @@ def test_the_openapi_document_describes_every_route(client, environ):
     assets = {route for route in routes if "static" in route or "/assets/" in route or "{filename}" in route}
     assert set(spec["paths"]) == routes - pages - assets
     assert spec["openapi"].startswith("3.1")
-    assert set(spec["webhooks"]) >= {"job.done", "job.failed", "job.canceled"}
+    assert set(spec["webhooks"]) == set(CALLBACK_EVENTS)
+    assert all(len(each["post"]["parameters"]) == 4 for each in spec["webhooks"].values())
 
 
 def test_every_reference_in_the_openapi_document_resolves(client):

@@ -15,7 +15,13 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("row", "against"),
-    [("trivial", "RQ SimpleWorker"), ("latency", None), ("ingest", None), ("end_to_end", "a bare pool")],
+    [
+        ("trivial", "RQ SimpleWorker"),
+        ("latency", None),
+        ("ingest", None),
+        ("end_to_end", "a bare pool"),
+        ("webhooks", None),
+    ],
 )
 def test_each_row_measures_and_prints_its_ratios(row, against, tmp_path):
     done = bench(row, "--short", "--rounds", "1", "--photos", str(tmp_path))

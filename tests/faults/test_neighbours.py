@@ -4,6 +4,7 @@ from tests.conftest import wait_until
 from tests.faults.accounts import arrivals, assert_settled
 from tests.processes import is_alive
 from tests.receivers import Receiver, hangs
+from worker_service.services import CALLS_PER_HOST
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
 
@@ -36,12 +37,13 @@ def test_a_cancel_stops_an_image_that_hangs_in_c(house):
 def test_receivers_that_hang_keep_no_other_waiting(house):
     with Receiver(hangs) as hanging:
         stuck = [house.submit(callback_url=hanging.url()) for _ in range(20)]
-        hanging.wait_for(len(stuck))
+        hanging.wait_for(CALLS_PER_HOST)
 
         job = house.submit()
         wait_until(lambda: arrivals(house, job))
 
         assert not hanging.cut.is_set()
+        assert hanging.connections == CALLS_PER_HOST
         for each in stuck:
             assert house.ask("DELETE", f"/v1/jobs/{each}").status_code == 204
     assert_settled(house, job)

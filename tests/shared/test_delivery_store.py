@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.deliveries import KEPT_DEAD, KEPT_DELIVERED, Attempt, DeliveryStatus
-from shared.delivery_store import BATCH, CLAIMED
+from shared.deliveries import CLAIMED, KEPT_DEAD, KEPT_DELIVERED, Attempt, DeliveryStatus
 from shared.errors import Code, Refused
 from shared.events import EventType
 from shared.jobs import fresh_id
+from shared.outbox import BATCH
 from shared.pages import Place
 from shared.stages import Role
 from shared.stores import Stores
@@ -128,7 +128,7 @@ def test_a_first_wait_in_the_schedule_is_kept(environ, stores):
 def test_a_delivered_delivery_is_kept_for_three_days(stores):
     delivery = owed(stores)
 
-    after = stores.deliveries.settle(delivery.id, delivery.task_id, attempt())
+    after = stores.outbox.settle(delivery.id, delivery.task_id, attempt())
 
     assert after.status is DeliveryStatus.DELIVERED
     assert stores.deliveries.get(delivery.id) == after
@@ -140,7 +140,7 @@ def test_a_delivered_delivery_is_kept_for_three_days(stores):
 def test_a_dead_delivery_is_kept_for_a_week(stores, code):
     delivery = owed(stores)
 
-    after = stores.deliveries.settle(delivery.id, delivery.task_id, attempt(code))
+    after = stores.outbox.settle(delivery.id, delivery.task_id, attempt(code))
 
     assert after.status is DeliveryStatus.DEAD
     assert due(stores) == {}
@@ -151,19 +151,19 @@ def test_a_failed_attempt_is_due_again_as_scheduled(stores):
     delivery = owed(stores)
     take(stores)
 
-    after = stores.deliveries.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
+    after = stores.outbox.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
 
     assert 3 < due(stores)[delivery.id] <= 6.5
     assert after.next_attempt_at == pytest.approx(time.time() + due(stores)[delivery.id], abs=0.01)
-    assert stores.deliveries.claim_due(time.time()) == 0
-    assert stores.deliveries.claim_due(time.time() + 10) == 1
+    assert stores.outbox.claim_due(time.time()) == 0
+    assert stores.outbox.claim_due(time.time() + 10) == 1
 
 
 def test_a_task_records_one_attempt_however_often_it_runs(stores):
     delivery = owed(stores)
-    first = stores.deliveries.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
+    first = stores.outbox.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
 
-    again = stores.deliveries.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
+    again = stores.outbox.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
 
     assert again is None
     assert stores.deliveries.get(delivery.id) == first
@@ -173,7 +173,7 @@ def test_an_attempt_whose_record_got_lost_on_the_way_back_counts_once(stores):
     delivery = owed(stores)
     lose_replies(stores)
 
-    stores.deliveries.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
+    stores.outbox.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT))
 
     assert LosingConnection.losses == 0
     assert len(stores.deliveries.get(delivery.id).attempts) == 1
@@ -182,7 +182,7 @@ def test_an_attempt_whose_record_got_lost_on_the_way_back_counts_once(stores):
 def test_an_attempt_of_a_task_that_was_overtaken_is_not_recorded(stores):
     delivery = owed(stores)
 
-    assert stores.deliveries.settle(delivery.id, fresh_id(), attempt()) is None
+    assert stores.outbox.settle(delivery.id, fresh_id(), attempt()) is None
 
     assert stores.deliveries.get(delivery.id) == delivery
 
@@ -191,7 +191,7 @@ def test_an_attempt_of_a_delivery_that_was_forgotten_leaves_nothing(stores):
     delivery = owed(stores)
     stores.jobs.forget(delivery.job_id)
 
-    assert stores.deliveries.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT)) is None
+    assert stores.outbox.settle(delivery.id, delivery.task_id, attempt(Code.TIMEOUT)) is None
 
     assert not stores.redis.exists(stores.keys.delivery(delivery.id), stores.keys.due_deliveries())
 
@@ -201,7 +201,7 @@ def test_an_overdue_delivery_is_enqueued_anew_under_another_task(stores):
     take(stores)
     make_due(stores, delivery.id)
 
-    assert stores.deliveries.claim_due(time.time()) == 1
+    assert stores.outbox.claim_due(time.time()) == 1
 
     claimed = stores.deliveries.get(delivery.id)
     assert claimed == replace(delivery, task_id=claimed.task_id)
@@ -214,7 +214,7 @@ def test_an_overdue_delivery_that_still_waits_is_not_enqueued_again(stores):
     delivery = owed(stores)
     make_due(stores, delivery.id)
 
-    assert stores.deliveries.claim_due(time.time()) == 0
+    assert stores.outbox.claim_due(time.time()) == 0
 
     assert waiting(stores) == [delivery.task_id]
     assert CLAIMED - 5 < due(stores)[delivery.id] <= CLAIMED
@@ -224,7 +224,7 @@ def test_what_is_not_due_yet_is_left_alone(stores):
     delivery = owed(stores)
     take(stores)
 
-    assert stores.deliveries.claim_due(time.time()) == 0
+    assert stores.outbox.claim_due(time.time()) == 0
 
     assert waiting(stores) == []
     assert stores.deliveries.get(delivery.id) == delivery
@@ -236,7 +236,7 @@ def test_claimers_at_the_same_moment_enqueue_once(stores, time_and_again):
     take(stores)
     make_due(stores, delivery.id)
 
-    claimed = at_once(*(lambda: stores.deliveries.claim_due(time.time()) for _ in range(8)))
+    claimed = at_once(*(lambda: stores.outbox.claim_due(time.time()) for _ in range(8)))
 
     assert sum(claimed) == 1
     assert waiting(stores) == [stores.deliveries.get(delivery.id).task_id]
@@ -249,9 +249,10 @@ def test_a_claimer_that_comes_late_leaves_alone_what_is_being_posted(stores):
     now = time.time()
 
     # Both have read that it is due; then the one is done with it before the other begins.
-    assert stores.deliveries._claim(delivery.id, now)
+    seen = stores.deliveries.get(delivery.id)
+    assert stores.outbox._claim(seen, now)
     take(stores)
-    assert not stores.deliveries._claim(delivery.id, now)
+    assert not stores.outbox._claim(seen, now)
 
     assert waiting(stores) == []
 
@@ -261,23 +262,26 @@ def test_an_entry_of_what_is_no_longer_pending_is_dropped(stores, gone):
     delivery = owed(stores)
     take(stores)
     if gone == "settled":
-        stores.deliveries.settle(delivery.id, delivery.task_id, attempt())
+        stores.outbox.settle(delivery.id, delivery.task_id, attempt())
     else:
         stores.jobs.forget(delivery.job_id)
     make_due(stores, delivery.id)
 
-    assert stores.deliveries.claim_due(time.time()) == 0
+    assert stores.outbox.claim_due(time.time()) == 0
 
     assert due(stores) == {}
     assert waiting(stores) == []
 
 
-def test_more_than_a_batch_is_claimed_in_turns(stores):
-    stores.redis.zadd(stores.keys.due_deliveries(), {f"gone-{n}": n for n in range(BATCH + 1)})
+def test_what_is_due_is_claimed_however_much_else_is_due(stores):
+    delivery = owed(stores)
+    take(stores)
+    stores.redis.zadd(stores.keys.due_deliveries(), {f"gone-{n}": n for n in range(2 * BATCH)})
+    make_due(stores, delivery.id)
 
-    stores.deliveries.claim_due(time.time())
+    assert stores.outbox.claim_due(time.time()) == 1
 
-    assert stores.redis.zcard(stores.keys.due_deliveries()) == 1
+    assert list(due(stores)) == [delivery.id]
 
 
 def test_a_forgotten_job_owes_nothing(stores):
@@ -299,15 +303,15 @@ def test_a_tenant_is_not_shown_the_deliveries_of_another(stores):
     with pytest.raises(Refused) as refused:
         stores.deliveries.get(delivery.id, tenant="b")
     assert refused.value.code == Code.DELIVERY_NOT_FOUND
-    assert stores.deliveries.page("b", limit=10, after=None).records == ()
+    assert stores.delivery_index.page("b", limit=10, after=None).records == ()
 
 
 def test_deliveries_are_listed_newest_first_and_by_job_and_status(stores):
     first, second = owed(stores), owed(stores)
-    delivered = stores.deliveries.settle(first.id, first.task_id, attempt())
+    delivered = stores.outbox.settle(first.id, first.task_id, attempt())
 
     def listed(**filters):
-        return stores.deliveries.page("public", limit=10, after=None, **filters).records
+        return stores.delivery_index.page("public", limit=10, after=None, **filters).records
 
     assert listed() == (second, delivered)
     assert listed(job_id=second.job_id) == (second,)
@@ -319,8 +323,8 @@ def test_deliveries_are_listed_newest_first_and_by_job_and_status(stores):
 def test_a_list_goes_on_where_a_page_ended(stores):
     made = [owed(stores) for _ in range(3)]
 
-    page = stores.deliveries.page("public", limit=2, after=None)
-    rest = stores.deliveries.page("public", limit=2, after=Place.parse(str(page.next)))
+    page = stores.delivery_index.page("public", limit=2, after=None)
+    rest = stores.delivery_index.page("public", limit=2, after=Place.parse(str(page.next)))
 
     assert page.records + rest.records == tuple(reversed(made))
     assert rest.next is None
@@ -330,8 +334,8 @@ def test_trimming_drops_entries_of_what_has_lapsed_and_keeps_the_rest(stores):
     lapsed, kept = owed(stores), owed(stores)
     stores.redis.delete(stores.keys.delivery(lapsed.id))
 
-    assert stores.deliveries.trim(time.time() - 60) == 0
-    assert stores.deliveries.trim(time.time()) == 1
+    assert stores.delivery_index.trim(time.time() - 60) == 0
+    assert stores.delivery_index.trim(time.time()) == 1
 
     assert stores.redis.zrange(stores.keys.tenant_deliveries("public"), 0, -1) == [kept.id.encode()]
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from api_service.webhook_schemas import ImageWebhook, JobWebhook
 from shared.deliveries import Attempt, Delivery
 from shared.documents import (
     MAX_WEBHOOK_BODY,
@@ -183,6 +184,7 @@ def test_a_webhook_over_256_kib_says_everything_but_the_images(size):
     assert ("images" in data) == fits
     assert data.get("truncated", False) is not fits
     assert data["metadata"] == {"order": 17}
+    JobWebhook.model_validate_json(text)
     if fits:
         assert len(text.encode()) == size
 
@@ -190,8 +192,10 @@ def test_a_webhook_over_256_kib_says_everything_but_the_images(size):
 def test_a_webhook_of_an_image_that_is_too_large_leaves_out_its_results():
     image = an_image(results={"caption": "x" * MAX_WEBHOOK_BODY}, artifacts=(an_artifact("b"),))
 
-    data = json.loads(webhook_body(EventType.IMAGE_DONE, 0, JOB, [image], image, LINKS))["data"]
+    text = webhook_body(EventType.IMAGE_DONE, 0, JOB, [image], image, LINKS)
 
+    ImageWebhook.model_validate_json(text)
+    data = json.loads(text)["data"]
     assert data["truncated"] is True
     assert not data.keys() & {"results", "artifacts"}
     assert (data["job_id"], data["id"], data["status"]) == ("3f0c", "1", "queued")

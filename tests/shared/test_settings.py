@@ -224,3 +224,19 @@ def test_a_prefix_has_no_spaces():
 
 def test_what_is_not_a_setting_is_not_looked_at():
     assert Settings.from_env({**LEAST, "DARKROOM_COLOUR": "blue", "SECRET": "x"}) == Settings.from_env(LEAST)
+
+
+def test_a_breaker_is_failures_and_two_pauses():
+    assert Settings.from_env({**LEAST, "DARKROOM_WEBHOOK_BREAKER": "3, 10 ,10"}).webhook_breaker == (
+        3,
+        10,
+        10,
+    )
+    assert Settings.from_env(LEAST).webhook_breaker == (5, 60, 3600)
+
+
+@pytest.mark.parametrize("numbers", ["5", "5,60", "5,60,3600,1", "0,60,3600", "5,0,0", "5,60,59", "5,a,b"])
+def test_a_breaker_of_anything_else_is_refused(numbers):
+    [problem] = problems({"DARKROOM_WEBHOOK_BREAKER": numbers})
+
+    assert problem.startswith("DARKROOM_WEBHOOK_BREAKER: ")

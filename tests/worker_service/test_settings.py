@@ -1,6 +1,6 @@
 import pytest
 
-from shared.delivery_store import CLAIMED
+from shared.deliveries import CLAIMED
 from shared.settings import ConfigurationError
 from worker_service.settings import MARGIN, WorkerSettings
 
