@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from flask import Request
 from pydantic import BaseModel, ValidationError
@@ -140,11 +141,7 @@ def _add_image(form: Form, image: ImageBody, where: str) -> None:
     if (image.data is None) == (image.url is None):
         form.wrong.append(FieldError(where, "Give either data or url."))
     elif image.url is not None:
-        form.wrong.append(
-            FieldError(
-                f"{where}/url", "Images can't be fetched from URLs yet; send data.", Code.INPUT_URL_BLOCKED
-            )
-        )
+        form.uploads.append(Upload(image.id, _last_segment(image.url), b"", where, url=image.url))
     else:
         try:
             form.uploads.append(Upload(image.id, None, _decoded(image.data or ""), where))
@@ -235,6 +232,12 @@ def _idempotency_key(request: Request) -> str | None:
     if key is not None and not 0 < len(key) <= MAX_KEY:
         raise Refused(Code.INVALID, f"An Idempotency-Key has 1 to {MAX_KEY} characters.")
     return key
+
+
+def _last_segment(url: str) -> str | None:
+    """What a file at the URL would be called. What the URL leads to is judged elsewhere."""
+    _, _, path = url.partition("?")[0].partition("#")[0].partition("//")[2].partition("/")
+    return _base_name(unquote(path))
 
 
 def _base_name(name: str | None) -> str | None:

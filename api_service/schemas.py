@@ -86,7 +86,7 @@ class ImageBody(Strict):
 
     id: ImageId | None = None
     data: str | None = None
-    url: str | None = Field(None, max_length=2048)
+    url: str | None = Field(None, description="At most 2,048 characters of http or https.")
 
 
 class ImagesBody(Strict):

@@ -30,7 +30,7 @@ class Services:
         stores = Stores.open(settings, connect_for_requests(settings.redis_url))
         submissions = Submissions(
             stores,
-            capacity=Capacity(stores.redis, stores.queues, max_queued=settings.max_queued),
+            capacity=Capacity(stores.redis, stores.keys, stores.queues, max_queued=settings.max_queued),
             openings=Openings.of(settings.egress_allow),
             max_images=settings.max_images,
             max_upload_bytes=settings.max_upload_bytes,

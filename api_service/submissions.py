@@ -26,12 +26,16 @@ MAX_METADATA = 1024
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image as it came in. `pointer` says where in the request, for what may be wrong with it."""
+    """An image as it came in. `pointer` says where in the request, for what may be wrong with it.
+
+    One with a `url` is yet to be fetched, and has no data.
+    """
 
     id: str | None
     name: str | None
     data: bytes
     pointer: str
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,39 +87,42 @@ class Submissions:
         return self._accepted(submission, calls)
 
     def _wrong(self, submission: Submission) -> list[FieldError]:
-        wrong = [found for upload in submission.uploads if (found := self._wrong_with(upload))]
+        wrong = [each for upload in submission.uploads for each in self._wrong_with(upload)]
         wrong += _repeated_ids(submission.uploads)
         if len(compact(dict(submission.metadata)).encode()) > MAX_METADATA:
             wrong.append(FieldError("/metadata", f"It may have at most {MAX_METADATA} bytes as JSON."))
         if submission.callback_url is not None:
-            wrong += self._wrong_callback(submission.callback_url)
+            wrong += self._wrong_url(submission.callback_url, "/callback_url")
         return wrong
 
-    def _wrong_with(self, upload: Upload) -> FieldError | None:
+    def _wrong_with(self, upload: Upload) -> list[FieldError]:
+        if upload.url is not None:
+            return self._wrong_url(upload.url, f"{upload.pointer}/url")
         if not upload.data:
-            return FieldError(upload.pointer, "The image has no bytes.", Code.INPUT_EMPTY)
+            return [FieldError(upload.pointer, "The image has no bytes.", Code.INPUT_EMPTY)]
         if len(upload.data) > self._max_upload_bytes:
             most = (
                 f"An image may have at most {self._max_upload_bytes} bytes; this one has {len(upload.data)}."
             )
-            return FieldError(upload.pointer, most, Code.INPUT_TOO_LARGE)
+            return [FieldError(upload.pointer, most, Code.INPUT_TOO_LARGE)]
         if sniff(upload.data) is None:
-            return FieldError(upload.pointer, Code.UNSUPPORTED_FORMAT.help, Code.UNSUPPORTED_FORMAT)
-        return None
+            return [FieldError(upload.pointer, Code.UNSUPPORTED_FORMAT.help, Code.UNSUPPORTED_FORMAT)]
+        return []
 
-    def _wrong_callback(self, url: str) -> list[FieldError]:
+    def _wrong_url(self, url: str, pointer: str) -> list[FieldError]:
         try:
             parse(url, self._openings)
         except UrlRefused as error:
-            return [FieldError("/callback_url", error.detail, error.code)]
+            return [FieldError(pointer, error.detail, error.code)]
         return []
 
     def _accepted(self, submission: Submission, calls: Sequence[StepCall]) -> Acceptance:
         key = _idempotency(submission)
         if key is not None and (earlier := self._stores.jobs.replayed(submission.tenant, key)):
             return earlier
-        sources = [upload.data for upload in submission.uploads]
-        self._capacity.admit(len(sources), sum(map(len, sources)))
+        sources = [upload.data for upload in submission.uploads if upload.url is None]
+        # What is yet to be fetched counts when it is.
+        self._capacity.admit(len(submission.uploads), sum(map(len, sources)))
         blobs = self._stores.blobs.stage(sources)
         try:
             acceptance = self._stores.jobs.accept(*_records(submission, calls, blobs), key)
@@ -162,16 +169,18 @@ def _records(
         timeout=submission.timeout,
         deadline=now + submission.timeout,
     )
+    staged = iter(blobs)
     images = [
         Image(
             id=upload.id or str(position + 1),
             position=position,
             name=upload.name,
-            source=blob,
-            stage=Stage.PROCESS,
+            source=next(staged) if upload.url is None else None,
+            url=upload.url,
+            stage=Stage.PROCESS if upload.url is None else Stage.FETCH,
             task_id=fresh_id(),
         )
-        for position, (upload, blob) in enumerate(zip(submission.uploads, blobs, strict=True))
+        for position, upload in enumerate(submission.uploads)
     ]
     return job, images
 
@@ -182,6 +191,12 @@ def _idempotency(submission: Submission) -> IdempotencyKey | None:
     return IdempotencyKey(submission.idempotency_key, hashlib.sha256(_asked(submission).encode()).hexdigest())
 
 
+def _content(upload: Upload) -> dict[str, str]:
+    if upload.url is not None:
+        return {"url": upload.url}
+    return {"sha256": hashlib.sha256(upload.data).hexdigest()}
+
+
 def _asked(submission: Submission) -> str:
     """What the caller wants, whatever the way in which it was written down."""
     asked = {
@@ -189,7 +204,7 @@ def _asked(submission: Submission) -> str:
             {
                 "id": upload.id or str(number),
                 "name": upload.name,
-                "sha256": hashlib.sha256(upload.data).hexdigest(),
+                **_content(upload),
             }
             for number, upload in enumerate(submission.uploads, start=1)
         ],

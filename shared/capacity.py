@@ -4,9 +4,10 @@ from redis import Redis
 from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
 
 from shared.errors import Code, Refused
+from shared.keys import Keys
 from shared.memory import ADMITTING, Memory
 from shared.queues import Queues
-from shared.stages import Role
+from shared.stages import Role, Stage
 
 # What an image's steps make takes about as much as the image.
 COUNTED = 2
@@ -17,14 +18,15 @@ STORAGE_RETRY_AFTER = 30
 class Capacity:
     """The room that is left. `max_queued` images may wait; 0 is no limit."""
 
-    def __init__(self, redis: Redis, queues: Queues, *, max_queued: int) -> None:
+    def __init__(self, redis: Redis, keys: Keys, queues: Queues, *, max_queued: int) -> None:
         self._redis = redis
-        self._queue = queues[Role.PROCESS].key
+        self._postponed = keys.postponed()
+        self._queues = [queues[Role(stage)].key for stage in Stage]
         self._max_queued = max_queued
         self._memory = Memory(redis)
 
     def admit(self, images: int, size: int) -> None:
-        """Take notice of images that have `size` bytes in all and are about to be kept.
+        """Take notice of images that will wait, and of the `size` bytes that are about to be kept for them.
 
         Raises `Refused` with `queue_full` or `storage_full` when there is no room for them.
         """
@@ -34,13 +36,21 @@ class Capacity:
     def _check_queue(self, images: int) -> None:
         if not self._max_queued:
             return
-        waiting = self._redis.llen(self._queue)
+        waiting = self._waiting()
         if waiting + images > self._max_queued:
             raise Refused(
                 Code.QUEUE_FULL,
                 f"{waiting} images wait already, and at most {self._max_queued} may.",
                 retry_after=QUEUE_RETRY_AFTER,
             )
+
+    def _waiting(self) -> int:
+        """How many images wait for any stage, in its queue or for their moment."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for queue in self._queues:
+                pipe.llen(queue)
+            pipe.zcard(self._postponed)
+            return sum(pipe.execute())
 
     def _check_memory(self, needed: int) -> None:
         if self._memory.is_beyond(ADMITTING, needed):

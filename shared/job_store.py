@@ -5,7 +5,7 @@ events, the deliveries, the blobs and the RQ enqueues. Of two racing writers, on
 again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -58,7 +58,7 @@ class JobStore:
                 return accepted
             if self._redis.exists(self._keys.job(job.id)):
                 return accepted
-            if not self._blobs.are_there([image.source for image in images]):
+            if not self._blobs.are_there(_blobs(images)):
                 raise Refused(Code.UNAVAILABLE, "The upload took too long to be accepted.", retry_after=1)
 
     def replayed(self, tenant: str, idempotency: IdempotencyKey) -> Acceptance | None:
@@ -127,7 +127,7 @@ class JobStore:
             self._writer.new(pipe, job, images)
             if idempotency is not None:
                 self._idempotency.remember(pipe, job.tenant, idempotency, job.id)
-            present = self._blobs.presence([image.source for image in images])
+            present = self._blobs.presence(_blobs(images))
             return commit(self._redis, pipe, [*seen, *present])
 
     def _made(self, before: Snapshot, move: Move, made: list[Move]) -> Snapshot | None:
@@ -171,3 +171,7 @@ class JobStore:
 def _has_made(move: Move, seen: Snapshot) -> bool:
     """Whether a move is what made the job as it is: nobody else's has the same images and times."""
     return seen.job == move.job and all(seen.image(image.id) == image for image in move.images)
+
+
+def _blobs(images: Iterable[Image]) -> list[str]:
+    return [blob for image in images for blob in image.blobs]

@@ -51,7 +51,7 @@ class JobWriter:
         pipe.zadd(self._keys.open_jobs(), {job.id: job.deadline})
         pipe.zadd(self._keys.tenant_jobs(job.tenant), {job.id: job.created_at})
         pipe.sadd(self._keys.tenants(), job.tenant)
-        self._blobs.adopt(pipe, [image.source for image in images])
+        self._blobs.adopt(pipe, [blob for image in images for blob in image.blobs])
         self._events.append(pipe, job, Happening(EventType.JOB_QUEUED), job.created_at)
         self._enqueue(pipe, job, images)
 
@@ -76,7 +76,7 @@ class JobWriter:
         """Remove a job with all that hangs on it."""
         job = gone.job
         for image in gone.images:
-            self._blobs.discard(pipe, _blobs(image))
+            self._blobs.discard(pipe, image.blobs)
             if image.token is not None:
                 self._leases.release(pipe, job.id, image.id, image.token)
         self._image_index.forget(pipe, job.id, gone.images)
@@ -97,9 +97,9 @@ class JobWriter:
     def _settle_blobs(self, pipe: Pipeline, before: Snapshot, move: Move) -> None:
         for image in move.images:
             earlier = before.image(image.id)
-            known = set(earlier.artifacts) if earlier else set()
-            self._blobs.adopt(pipe, [made.blob for made in image.artifacts if made not in known])
-            if image.status in (State.DONE, State.CANCELED):
+            known = set(earlier.blobs) if earlier else set()
+            self._blobs.adopt(pipe, [blob for blob in image.blobs if blob not in known])
+            if image.status in (State.DONE, State.CANCELED) and image.source is not None:
                 self._blobs.discard(pipe, [image.source])
 
     def _settle_runs(self, pipe: Pipeline, before: Snapshot, move: Move) -> None:
@@ -113,14 +113,14 @@ class JobWriter:
 
     def _write_end(self, pipe: Pipeline, after: Snapshot) -> None:
         for image in after.images:
-            self._blobs.expire(pipe, _blobs(image), self._ttl)
+            self._blobs.expire(pipe, image.blobs, self._ttl)
         for name in self._names(after.job.id):
             pipe.expire(name, self._ttl)
         pipe.zrem(self._keys.open_jobs(), after.job.id)
 
     def _write_reopening(self, pipe: Pipeline, after: Snapshot) -> None:
         for image in after.images:
-            self._blobs.adopt(pipe, _blobs(image))
+            self._blobs.adopt(pipe, image.blobs)
         for name in self._names(after.job.id):
             pipe.persist(name)
         pipe.zadd(self._keys.open_jobs(), {after.job.id: after.job.deadline})
@@ -139,7 +139,3 @@ class JobWriter:
                 image_id=image.id,
                 at_front=at_front or job.priority == "high",
             )
-
-
-def _blobs(image: Image) -> list[str]:
-    return [image.source, *(made.blob for made in image.artifacts)]

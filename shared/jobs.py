@@ -64,12 +64,14 @@ class Image:
 
     `attempts` counts runs over all stages, `runs` those of this stage, and `crashes` the ones among these
     that ended their process. An image with `not_before` waits for it, and is not enqueued until then.
+    `source` is the blob with its bytes; an image with a `url` has none until they were fetched.
     """
 
     id: str
     position: int
     name: str | None
-    source: str
+    source: str | None
+    url: str | None = None
     stage: Stage
     status: State = State.QUEUED
     attempts: int = 0
@@ -82,6 +84,12 @@ class Image:
     artifacts: tuple[StoredArtifact, ...] = ()
     failure: Failure | None = None
     cached: bool = False
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """Ids of everything that is kept for the image."""
+        sources = () if self.source is None else (self.source,)
+        return sources + tuple(artifact.blob for artifact in self.artifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +130,9 @@ class Job:
     completed_at: float | None = None
     expires_at: float | None = None
 
-    def route(self) -> tuple[Stage, ...]:
-        return route([call.stage for call in self.steps], from_url=False)
+    def route(self, image: Image) -> tuple[Stage, ...]:
+        """The stages that the image walks through."""
+        return route([call.stage for call in self.steps], from_url=image.url is not None)
 
     def calls_in(self, stage: Stage) -> tuple[StepCall, ...]:
         return tuple(call for call in self.steps if call.stage is stage)

@@ -1,6 +1,7 @@
 """Leases: who is at work on an image says so again and again, and is taken for dead when it stops."""
 
 import time
+from collections.abc import Sequence
 from typing import cast
 
 from redis import Redis
@@ -36,6 +37,14 @@ class Leases:
             pipe.zscore(self._keys.leases(), member)
             _, until = pipe.execute()
         return until is not None
+
+    def renew_all(self, runs: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+        """The same for many runs, by job, image and token, in one round trip; those that have no lease."""
+        until = time.time() + self._seconds
+        with self._redis.pipeline(transaction=False) as pipe:
+            for run in runs:
+                pipe.zadd(self._keys.leases(), {lease(*run): until}, xx=True, ch=True)
+            return [run for run, changed in zip(runs, pipe.execute(), strict=True) if not changed]
 
     def lapsed(self, now: float) -> list[tuple[str, str, str]]:
         """Job, image and token of every run whose lease has lapsed."""

@@ -102,17 +102,19 @@ def advanced(
     *,
     results: Mapping[str, Any],
     artifacts: Iterable[StoredArtifact],
+    source: str | None = None,
     now: float,
     ttl: int,
 ) -> Move:
-    """The image has done its stage: on to the next one, or done."""
+    """The image has done its stage, which may have brought its source: on to the next one, or done."""
     image = replace(
         image,
         token=None,
+        source=source or image.source,
         results={**image.results, **results},
         artifacts=image.artifacts + tuple(artifacts),
     )
-    next_stage = after(image.stage, job.route())
+    next_stage = after(image.stage, job.route(image))
     if next_stage is not None:
         waiting = replace(image, status=State.QUEUED, stage=next_stage, runs=0, crashes=0, task_id=fresh_id())
         return Move(job=job, at=now, images=(waiting,), enqueue=(waiting,))
@@ -139,9 +141,14 @@ def broken(job: Job, image: Image, failure: Failure, *, attempts: Attempts, now:
         if image.crashes < attempts.crashes and image.runs < attempts.most:
             return put_back(job, image, now=now)
     elif failure.retryable and (delay := attempts.delay_after(image.runs)) is not None:
-        waiting = replace(image, status=State.QUEUED, token=None, task_id=fresh_id(), not_before=now + delay)
-        return Move(job=job, at=now, images=(waiting,))
+        return postponed(job, image, until=now + delay, now=now)
     return failed(job, image, failure, now=now, ttl=ttl)
+
+
+def postponed(job: Job, image: Image, *, until: float, now: float) -> Move:
+    """The image waits for a moment before it is enqueued again."""
+    waiting = replace(image, status=State.QUEUED, token=None, task_id=fresh_id(), not_before=until)
+    return Move(job=job, at=now, images=(waiting,))
 
 
 def lost(job: Job, image: Image, *, attempts: Attempts, now: float, ttl: int) -> Move:
@@ -210,13 +217,6 @@ def canceled(job: Job, images: Iterable[Image], *, now: float, ttl: int) -> Move
     return told.then(_ended(job, State.CANCELED, now=now, ttl=ttl))
 
 
-_ENDINGS = {
-    State.DONE: EventType.JOB_DONE,
-    State.FAILED: EventType.JOB_FAILED,
-    State.CANCELED: EventType.JOB_CANCELED,
-}
-
-
 def _anew(image: Image) -> Image:
     return replace(
         image, status=State.QUEUED, failure=None, runs=0, crashes=0, task_id=fresh_id(), not_before=None
@@ -243,4 +243,4 @@ def _why_none_succeeded(job: Job, last: Image) -> Failure | None:
 
 def _ended(job: Job, status: State, *, now: float, ttl: int) -> Move:
     job = replace(job, status=status, completed_at=now, expires_at=now + ttl)
-    return Move(job=job, at=now, happenings=(Happening(_ENDINGS[status]),))
+    return Move(job=job, at=now, happenings=(Happening(EventType(f"job.{status}")),))

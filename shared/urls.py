@@ -47,7 +47,12 @@ class Target:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.host_header}{self.path_and_query}"
+        return f"{self.origin}{self.path_and_query}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what one server answers for."""
+        return f"{self.scheme}://{self.host_header}"
 
     @property
     def host_header(self) -> str:

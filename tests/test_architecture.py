@@ -25,7 +25,10 @@ CONFINED = {
     r"rq\b": ["shared/queues.py", "shared/task_books.py", "worker_service/"],
     r"urllib3\b(?!\.(util\.url|exceptions)\b)": ["worker_service/egress.py"],
     r"urllib3\.(util\.url|exceptions)\b": ["shared/urls.py", "worker_service/egress.py"],
-    r"(http\.client|ssl|urllib\.request|requests|httpx|ftplib|smtplib)\b": ["worker_service/egress.py"],
+    r"(http\.client|ssl|urllib\.request|requests|httpx|ftplib|smtplib)\b": [
+        "worker_service/egress.py",
+        "worker_service/heads.py",
+    ],
     r"socket\.(socket|create_connection)\(": ["worker_service/dialler.py"],
     r"socket\.get(addrinfo|hostbyname\w*)\(": ["worker_service/resolver.py"],
     # OpenCV takes its limits from nowhere else.
@@ -89,7 +92,7 @@ def test_imports_are_absolute():
         assert all(node.level == 0 for node in imports), path
 
 
-@pytest.mark.parametrize("role", [Role.PROCESS, Role.DELIVER])
+@pytest.mark.parametrize("role", [Role.FETCH, Role.PROCESS, Role.DELIVER])
 def test_the_path_of_a_task_resolves(role):
     module, _, function = TASKS[role].rpartition(".")
 

@@ -24,8 +24,9 @@ from worker_service.settings import WorkerSettings
 
 log = logging.getLogger("worker_service")
 
-# Loaded only by who serves the role: `deliver` needs no decoder, `process` no way out.
+# Loaded only by who serves the role: `fetch` and `deliver` need no decoder, `process` no way out.
 MODULES = {
+    Role.FETCH: "worker_service.fetching",
     Role.PROCESS: "worker_service.processing",
     Role.DELIVER: "worker_service.delivering",
     Role.SWEEP: "worker_service.sweeping",

@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import operator
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from shared.jobs import Image, Job, StepCall, StoredArtifact
 from worker_service import decode
 from worker_service.patience import patiently
 from worker_service.picture import Picture, Source
+from worker_service.product import Product
 from worker_service.steps import Artifact, Result, Step, StepFailed
 
 log = logging.getLogger(__name__)
@@ -27,15 +29,9 @@ MOST_RESULT_BYTES = 1_048_576
 MOST_ARTIFACT_BYTES = 134_217_728
 # Of arrays and objects within each other: what the parsers of those who read it can be trusted with.
 DEEPEST = 100
+# Seconds after which it is worth asking whether anybody still wants the image.
+LONG = 1
 _CONTAINERS = (dict, list, tuple)
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """What the steps made of an image: results by step, and artifacts whose blobs are staged."""
-
-    results: Mapping[str, Any]
-    artifacts: Sequence[StoredArtifact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +48,32 @@ class Composition:
         self._steps = steps
         self._limits = limits
 
-    def produce(self, job: Job, image: Image) -> Product:
-        """Run the steps of the image's stage. Raises `ImageFailed`."""
+    def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
+        """Run the steps of the image's stage, calling `check` once they take long. Raises `ImageFailed`."""
         try:
-            return self._produced(job, image)
+            return self._produced(job, image, check)
         except MemoryError as error:
             raise ImageFailed(Code.MEMORY_LIMIT, "The image needs more memory than one may take.") from error
 
-    def _produced(self, job: Job, image: Image) -> Product:
+    def _produced(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
         plan = [self._planned(call) for call in job.calls_in(image.stage)]
-        source = patiently(lambda: self._blobs.get(image.source))
-        if source is None:
-            raise ImageFailed(Code.EXPIRED, "The uploaded image is no longer kept.")
-        picture = _decoded(decode.admit(source, self._limits), plan)
+        picture = _decoded(decode.admit(self._source(image), self._limits), plan)
         harvest = _Harvest()
+        checked = time.monotonic()
         for each in plan:
+            if time.monotonic() - checked > LONG:
+                check()
+                checked = time.monotonic()
             with _blaming(each.step):
                 harvest.add(each.step.name, _run(each, picture))
-        return Product(harvest.results, self._staged(harvest.artifacts.values()))
+        return Product(results=harvest.results, artifacts=self._staged(harvest.artifacts.values()))
+
+    def _source(self, image: Image) -> bytes:
+        kept = image.source
+        data = patiently(lambda: self._blobs.get(kept)) if kept is not None else None
+        if data is None:
+            raise ImageFailed(Code.EXPIRED, "The bytes of the image are no longer kept.")
+        return data
 
     def _planned(self, call: StepCall) -> _Planned:
         step = self._steps.get(call.step)

@@ -3,16 +3,19 @@
 A task that hangs holds one thread and never the queue. Tasks bound their own time: a thread can't be killed.
 """
 
+import contextlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from redis.exceptions import RedisError
 from rq import Queue
+from rq.executions import Execution
 from rq.job import Job as RqJob
 
 from shared.stages import Role
-from worker_service.quiet_worker import QuietWorker
+from worker_service.quiet_worker import BELIEVED, QuietWorker
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +24,15 @@ PATIENCE = 1
 
 
 class ConcurrentWorker(QuietWorker):
-    """Takes a task only when a thread is free to run it."""
+    """Takes a task only when a thread is free to run it, and has RQ believe in those that take long."""
 
     def __init__(self, role: Role, *, threads: int, **options: Any) -> None:
         super().__init__(role, **options)
         self._free = threading.Semaphore(threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=str(role))
+        self._running: dict[str, Execution] = {}
+        # What has ended must not be written again.
+        self._writing = threading.Lock()
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
@@ -41,12 +47,31 @@ class ConcurrentWorker(QuietWorker):
                 self._free.release()
         return taken
 
+    def begin(self, job: RqJob) -> Execution:
+        execution = super().begin(job)
+        with self._writing:
+            self._running[job.id] = execution
+        return execution
+
+    def end(self, job: RqJob, execution: Execution, *, failure: str | None = None) -> None:
+        with self._writing:
+            self._running.pop(job.id, None)
+        super().end(job, execution, failure=failure)
+
     def execute_job(self, job: RqJob, queue: Queue) -> None:
         self._pool.submit(self._run, job)
 
     def teardown(self) -> None:
         self._pool.shutdown(wait=True)
         super().teardown()
+
+    def _beat(self) -> None:
+        super()._beat()
+        registry = self.queues[0].started_job_registry
+        with self._writing, contextlib.suppress(RedisError), self.connection.pipeline() as pipe:
+            for execution in self._running.values():
+                execution.heartbeat(registry, BELIEVED, pipe)
+            pipe.execute()
 
     def _run(self, job: RqJob) -> None:
         try:

@@ -6,7 +6,6 @@ from the environment: no proxies, netrc, cookies or decompression.
 
 import contextlib
 import http.client
-import io
 import re
 import socket
 import ssl
@@ -20,13 +19,14 @@ from urllib3.exceptions import HTTPError
 
 from shared.urls import Openings, Target, UrlRefused, parse
 from worker_service.dialler import Connect, Dialler, Endpoint
+from worker_service.heads import WholeAnswer
 from worker_service.reasons import EgressFailed, Reason
 from worker_service.resolver import Resolver
 from worker_service.watchdog import Guard, Watchdog
 
 READ_SECONDS = 10.0
-MAX_HEAD = 65536
 KEPT_BYTES = 4096
+PIECE_BYTES = 65536
 # An answer counts from its headers on: its body is for the log, and gets no more than this.
 BODY_SECONDS = 2.0
 
@@ -42,10 +42,19 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What comes back: header names in lower case, and the body in pieces as it travels."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
 class Egress:
     """Calls URLs on the public internet and in `openings`, but never `closed`: our own (host, port) pairs.
 
-    One serves all threads of a process.
+    One serves all threads of a process. `silence` is the longest that a peer may send nothing, in seconds.
     """
 
     def __init__(
@@ -56,10 +65,12 @@ class Egress:
         resolver: Resolver | None = None,
         connect: Connect | None = None,
         tls: ssl.SSLContext | None = None,
+        silence: float = READ_SECONDS,
     ) -> None:
         self._openings = openings
         self._dialler = Dialler(openings, closed, resolver=resolver, connect=connect)
         self._tls = tls or ssl.create_default_context()
+        self._silence = silence
         self._watchdog = Watchdog()
 
     def post(
@@ -87,6 +98,15 @@ class Egress:
                 return Answer(response.status, _lower(response), _beginning(response, keep))
 
     @contextlib.contextmanager
+    def get(self, url: str, *, headers: Mapping[str, str], guard: Guard) -> Iterator[Stream]:
+        """Ask for a URL and give what is answered, redirects included, or raise `EgressFailed`.
+
+        Reading the pieces of the body raises it too, when it can't be had or ends too early.
+        """
+        with self._exchange("GET", url, _sendable(headers), None, guard) as response:
+            yield Stream(response.status, _lower(response), _pieces(response, guard))
+
+    @contextlib.contextmanager
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, guard: Guard
     ) -> Iterator[HTTPResponse]:
@@ -107,59 +127,37 @@ class Egress:
             raise EgressFailed(Reason.BLOCKED, error.detail) from error
 
     def _connection(self, target: Target, guard: Guard) -> HTTPConnection:
+        silence = guard.left(self._silence)
+
         def dial() -> socket.socket:
             connection = self._dialler.dial(target, guard)
-            connection.settimeout(guard.left(READ_SECONDS))
+            connection.settimeout(silence)
             return connection
 
         if target.scheme == "http":
-            return _PinnedHTTP(target, dial)
-        return _PinnedHTTPS(target, dial, self._tls)
-
-
-class _WholeAnswer(http.client.HTTPResponse):
-    """Begins only when the head is whole: `http.client` takes one that was cut short for it."""
-
-    def begin(self) -> None:
-        self.fp = reader = _Reader(self.fp.detach())
-        super().begin()
-        reader.head_left = None
-
-
-class _Reader(io.BufferedReader):
-    """Refuses a head that ends too early or never, such as one of endless 100-continue answers."""
-
-    head_left: int | None = MAX_HEAD
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        if self.head_left is None:
-            return super().readline(size)
-        line = super().readline(self.head_left)
-        self.head_left -= len(line)
-        if not line and self.head_left:
-            raise http.client.RemoteDisconnected("The connection ended within the head.")
-        if not line.endswith(b"\n"):
-            raise http.client.HTTPException("The head is cut short or too long.")
-        return line
+            return _PinnedHTTP(target, dial, silence)
+        return _PinnedHTTPS(target, dial, silence, self._tls)
 
 
 class _PinnedHTTP(HTTPConnection):
     """Dials what was judged, whatever the name resolves to by now."""
 
-    response_class = _WholeAnswer
+    response_class = WholeAnswer
 
-    def __init__(self, target: Target, dial: Callable[[], socket.socket]) -> None:
-        super().__init__(target.host, target.port, timeout=READ_SECONDS)
+    def __init__(self, target: Target, dial: Callable[[], socket.socket], silence: float) -> None:
+        super().__init__(target.host, target.port, timeout=silence)
         self._new_conn = dial  # type: ignore[method-assign]
 
 
 class _PinnedHTTPS(HTTPSConnection):
     """The same; the name stays in SNI and is what the certificate must hold."""
 
-    response_class = _WholeAnswer
+    response_class = WholeAnswer
 
-    def __init__(self, target: Target, dial: Callable[[], socket.socket], tls: ssl.SSLContext) -> None:
-        super().__init__(target.host, target.port, timeout=READ_SECONDS, ssl_context=tls)
+    def __init__(
+        self, target: Target, dial: Callable[[], socket.socket], silence: float, tls: ssl.SSLContext
+    ) -> None:
+        super().__init__(target.host, target.port, timeout=silence, ssl_context=tls)
         self._new_conn = dial  # type: ignore[method-assign]
 
 
@@ -189,6 +187,10 @@ def _as_egress_failed(guard: Guard) -> Iterator[None]:
 
 def _reason(error: Exception) -> Reason:
     match error:
+        case HTTPError(__cause__=Exception() as cause):
+            return _reason(cause)
+        case http.client.IncompleteRead():
+            return Reason.TRUNCATED
         case TimeoutError():
             return Reason.TIMEOUT
         case ssl.SSLError():
@@ -217,3 +219,17 @@ def _beginning(response: HTTPResponse, keep: int) -> bytes:
         while len(kept) < keep and (piece := response.read1(keep - len(kept), decode_content=False)):
             kept += piece
     return bytes(kept)
+
+
+def _pieces(response: HTTPResponse, guard: Guard) -> Iterator[bytes]:
+    with _as_egress_failed(guard):
+        while piece := response.read1(_next_size(response), decode_content=False):
+            yield piece
+    # The end of a connection that was shut down looks like the end of a body without a length.
+    if guard.expired:
+        raise EgressFailed(Reason.TIMEOUT)
+
+
+def _next_size(response: HTTPResponse) -> int:
+    """As much as there is to come: some servers go on after the length that they told."""
+    return min(PIECE_BYTES, response.length_remaining or PIECE_BYTES)

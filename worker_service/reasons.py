@@ -39,6 +39,10 @@ class Reason(StrEnum):
         "unreachable", Code.UNREACHABLE, Code.INPUT_UNREACHABLE,
         "No connection to the server came about, or it broke before an answer.",
     )  # fmt: skip
+    TRUNCATED = (
+        "truncated", Code.INVALID_ANSWER, Code.INPUT_TRUNCATED,
+        "The server's answer ended before its body was whole.",
+    )  # fmt: skip
     INVALID_ANSWER = (
         "invalid_answer", Code.INVALID_ANSWER, Code.INPUT_UNREACHABLE,
         "The server's answer is not HTTP as we read it.",

@@ -12,8 +12,8 @@ from shared.jobs import Failure, Image, Job, State
 from shared.moves import Attempts, Move
 from shared.observe import bound
 from shared.snapshots import Snapshot
-from worker_service.composition import Composition, Product
 from worker_service.patience import patiently
+from worker_service.product import Producer, Product
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ class Run:
 
 
 class Runner:
-    """Runs images through the `process` stage."""
+    """Runs images through the stage that `producer` does."""
 
     def __init__(
-        self, *, job_store: JobStore, composition: Composition, result_ttl: int, attempts: Attempts
+        self, *, job_store: JobStore, producer: Producer, result_ttl: int, attempts: Attempts
     ) -> None:
         self._jobs = job_store
-        self._composition = composition
+        self._producer = producer
         self._ttl = result_ttl
         self._attempts = attempts
 
@@ -123,7 +123,7 @@ class Runner:
 
     def _outcome(self, run: Run) -> Code | None:
         try:
-            product = self._composition.produce(run.job, run.image)
+            product = self._producer.produce(run.job, run.image, lambda: self._check_current(run))
         except ImageFailed as error:
             return self._failed(run, Failure(error.code, error.detail, error.retryable))
         self._move(run, lambda job, image: self._advancing(job, image, product))
@@ -148,12 +148,18 @@ class Runner:
             image,
             results=product.results,
             artifacts=product.artifacts,
+            source=product.source,
             now=time.time(),
             ttl=self._ttl,
         )
 
     def _failing(self, job: Job, image: Image, failure: Failure) -> Move:
         return moves.broken(job, image, failure, attempts=self._attempts, now=time.time(), ttl=self._ttl)
+
+    def _check_current(self, run: Run) -> None:
+        image = patiently(lambda: self._jobs.image(run.job.id, run.image.id))
+        if not _is_current(image, run):
+            raise Stale
 
 
 def _is_current(image: Image | None, run: Run) -> bool:

@@ -4,6 +4,7 @@ A role imports only what it needs: what has a way out of the network holds no de
 round.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from shared.stores import Stores
 from worker_service.settings import WorkerSettings
 
 if TYPE_CHECKING:
+    from worker_service.fetching import Fetcher, Ticket
+    from worker_service.host_lines import HostLines
+    from worker_service.lease_keeper import LeaseKeeper
     from worker_service.runner import Runner
     from worker_service.steps import Step
     from worker_service.sweep import Sweep
@@ -33,10 +37,39 @@ def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[A
     )
     return Runner(
         job_store=stores.jobs,
-        composition=Composition(blobs=stores.blobs, steps=steps, limits=limits),
+        producer=Composition(blobs=stores.blobs, steps=steps, limits=limits),
         result_ttl=settings.result_ttl,
         attempts=settings.attempts(),
     )
+
+
+def fetcher(
+    settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper", hosts: "HostLines[Ticket]"
+) -> "Fetcher":
+    from shared.capacity import Capacity
+    from shared.urls import Openings
+    from worker_service.egress import Egress
+    from worker_service.endpoints import closed_endpoints
+    from worker_service.fetching import Download, Fetcher
+    from worker_service.runner import Runner
+    from worker_service.sources import Sources
+
+    openings = Openings.of(settings.egress_allow)
+    # A source has one deadline, for all of it.
+    egress = Egress(openings, closed_endpoints(settings), silence=math.inf)
+    download = Download(
+        sources=Sources(egress, max_bytes=settings.max_upload_bytes),
+        blobs=stores.blobs,
+        capacity=Capacity(stores.redis, stores.keys, stores.queues, max_queued=0),
+        keeper=keeper,
+    )
+    runner = Runner(
+        job_store=stores.jobs,
+        producer=download,
+        result_ttl=settings.result_ttl,
+        attempts=settings.attempts(),
+    )
+    return Fetcher(job_store=stores.jobs, runner=runner, keeper=keeper, hosts=hosts, openings=openings)
 
 
 def courier(settings: WorkerSettings, stores: Stores) -> "Courier":

@@ -17,6 +17,11 @@ def bind(role: Role, handler: Handler) -> None:
     _handlers[role] = handler
 
 
+def fetch(job_id: str, image_id: str, task_id: str) -> None:
+    """The `fetch` stage of one image."""
+    _handlers[Role.FETCH](job_id, image_id, task_id)
+
+
 def process(job_id: str, image_id: str, task_id: str) -> None:
     """The `process` stage of one image."""
     _handlers[Role.PROCESS](job_id, image_id, task_id)

@@ -89,10 +89,12 @@ class Guard:
         return max(0.001, min(at_most, self.deadline - time.monotonic()))
 
     def hold(self, connection: socket.socket) -> None:
-        """Shut this connection down at the deadline."""
+        """Shut this connection down at the deadline, instead of the one before."""
         with self._lock:
             # A duplicate, because TLS takes the descriptor out of the socket object it wraps.
-            self._socket = connection.dup()
+            before, self._socket = self._socket, connection.dup()
+            if before is not None:
+                before.close()
             if self._expired:
                 self._shut_down()
 

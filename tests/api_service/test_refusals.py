@@ -153,13 +153,6 @@ def test_an_id_can_be_given_to_one_image_only(client, photo):
     assert [error["pointer"] for error in answer.json["errors"]] == ["/images/1/id"]
 
 
-def test_an_image_url_is_not_taken_yet(client):
-    answer = client.post("/v1/jobs", json={"images": [{"url": "https://example.com/a.jpg"}]})
-
-    assert_refused(answer, 422, "input_url_blocked")
-    assert [error["pointer"] for error in answer.json["errors"]] == ["/images/0/url"]
-
-
 @pytest.mark.parametrize(
     ("content", "status", "code"),
     [

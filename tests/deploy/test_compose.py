@@ -44,8 +44,9 @@ def test_redis_has_no_way_out_and_is_not_published():
     assert "ports" not in SERVICES["redis"]
 
 
-def test_who_posts_webhooks_has_a_way_out():
+def test_who_calls_out_has_a_way_out_and_does_not_decode():
     assert ways_out("worker-io") == {"outside"}
+    assert "process" not in SERVICES["worker-io"]["command"]
 
 
 def test_the_dashboard_is_only_on_this_machine():
@@ -54,7 +55,7 @@ def test_the_dashboard_is_only_on_this_machine():
 
 def test_every_role_is_served_once():
     roles = [role for name, each in SERVICES.items() if name.startswith("worker") for role in each["command"]]
-    assert sorted(roles) == ["deliver", "process", "sweep"]
+    assert sorted(roles) == ["deliver", "fetch", "process", "sweep"]
 
 
 def test_images_have_a_version_and_ours_is_the_one_of_the_code():

@@ -56,7 +56,7 @@ def test_kustomize_builds_all_of_it():
 
 
 def test_every_role_has_a_deployment_of_its_own():
-    for role in ("process", "deliver", "sweep"):
+    for role in ("fetch", "process", "deliver", "sweep"):
         assert pods()[f"darkroom-worker-{role}"]["spec"]["containers"][0]["args"] == [role]
 
 
@@ -104,6 +104,22 @@ def test_what_decodes_has_memory_for_all_its_processes():
     worst = int(settings["DARKROOM_PROCESS_WORKERS"]) * int(settings["DARKROOM_MEMORY_LIMIT"])
     container = pods()["darkroom-worker-process"]["spec"]["containers"][0]
     assert int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30 > worst
+
+
+def test_what_fetches_has_memory_for_all_its_threads():
+    settings = WorkerSettings(redis_url="redis://redis", secret="")
+    # The pieces of an image, and the whole made of them.
+    worst = settings.io_threads * settings.max_upload_bytes * 2
+    container = pods()["darkroom-worker-fetch"]["spec"]["containers"][0]
+    assert int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30 > worst
+
+
+def test_what_fetches_may_call_out_and_nobody_may_call_it():
+    egress = [each for each in of_kind("NetworkPolicy").values() if "Egress" in each["spec"]["policyTypes"]]
+    assert not any("darkroom-worker-fetch" in json.dumps(each["spec"]["podSelector"]) for each in egress)
+    closed = of_kind("NetworkPolicy")["darkroom-workers"]["spec"]
+    assert "darkroom-worker-fetch" in closed["podSelector"]["matchExpressions"][0]["values"]
+    assert closed["ingress"] == []
 
 
 def test_everything_configured_is_a_setting_with_a_value_it_takes():

@@ -14,7 +14,14 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc"),
     pytest.mark.timeout(600),
 ]
-PROGRAMS = ("redis", "darkroom:api", "darkroom:process", "darkroom:deliver", "darkroom:sweep")
+PROGRAMS = (
+    "redis",
+    "darkroom:api",
+    "darkroom:fetch",
+    "darkroom:process",
+    "darkroom:deliver",
+    "darkroom:sweep",
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +100,7 @@ def test_a_redis_of_ones_own_is_used_and_no_other_started(tmp_path, redis, redis
 def test_the_queues_are_shown_beside_it(tmp_path):
     with LocalRun(tmp_path / "data") as run:
         shown = run.http.get(f"{run.dashboard}/0/data/workers.json", timeout=60).json()["workers"]
-        assert {tuple(each["queues"]) for each in shown} == {("process",), ("deliver",)}
+        assert {tuple(each["queues"]) for each in shown} == {("fetch",), ("process",), ("deliver",)}
 
 
 def has_new_pid(run: LocalRun, program: str, old: int) -> bool:

@@ -107,9 +107,11 @@ def cancel(stores: Stores, job_id: str) -> Snapshot | None:
     return stores.jobs.move(job_id, decide)
 
 
-def done(job: Job, image: Image, artifacts: Sequence[StoredArtifact] = ()) -> Move:
+def done(job: Job, image: Image, artifacts: Sequence[StoredArtifact] = (), source: str | None = None) -> Move:
     results = {"metadata": {"width": 640}}
-    return moves.advanced(job, image, results=results, artifacts=artifacts, now=time.time(), ttl=TTL)
+    return moves.advanced(
+        job, image, results=results, artifacts=artifacts, source=source, now=time.time(), ttl=TTL
+    )
 
 
 def on(image_id: str, becoming: Callable[[Job, Image], Move]) -> Callable[[Snapshot], Move | None]:

@@ -11,7 +11,7 @@ from shared.events import EventType
 from shared.jobs import Failure, Image, Job, State, StepCall
 from shared.moves import Attempts, Move
 from shared.stages import Stage
-from tests.shared.samples import BROKEN, TTL, a_job, an_image, unhurried
+from tests.shared.samples import BROKEN, HOOK, TTL, a_job, an_image, unhurried
 
 IMAGES = 3
 CALLS = (StepCall(step="metadata", stage=Stage.PROCESS), StepCall(step="caption", stage=Stage.CAPTION))
@@ -33,12 +33,14 @@ class JobMoves(RuleBasedStateMachine):
     The model is the least that one would write on paper: what became of each image, and how its runs ended.
     """
 
-    @initialize(captioned=st.booleans(), impatient=st.booleans())
-    def accept(self, captioned: bool, impatient: bool) -> None:
+    @initialize(captioned=st.booleans(), fetched=st.booleans(), impatient=st.booleans())
+    def accept(self, captioned: bool, fetched: bool, impatient: bool) -> None:
         self.job: Job = a_job(images=IMAGES, steps=CALLS if captioned else CALLS[:1])
-        self.last = self.job.route()[-1]
+        self.last = self.job.route(an_image())[-1]
         self.impatient = impatient
         self.images = {image.id: image for image in map(an_image, range(IMAGES))}
+        if fetched:
+            self.images["1"] = an_image(url=HOOK, source=None, stage=Stage.FETCH)
         self.model = dict.fromkeys(self.images, State.QUEUED)
         self.canceled = self.ever_started = False
         self.runs, self.crashes, self.handed_back = Counter[str](), Counter[str](), Counter[str]()
@@ -86,10 +88,23 @@ class JobMoves(RuleBasedStateMachine):
     def advance(self, data: st.DataObject) -> None:
         image = self.pick(data, State.PROCESSING)
         results = {str(image.stage): "done"}
-        self.make(moves.advanced(self.job, image, results=results, artifacts=(), now=time.time(), ttl=TTL))
+        brought = "a blob" if image.stage is Stage.FETCH else None
+        self.make(
+            moves.advanced(
+                self.job, image, results=results, artifacts=(), source=brought, now=time.time(), ttl=TTL
+            )
+        )
         self.model[image.id] = State.DONE if image.stage is self.last else State.QUEUED
         if image.stage is not self.last:
             self.runs[image.id] = self.crashes[image.id] = 0
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.having(State.QUEUED))
+    def postpone(self, data: st.DataObject) -> None:
+        image = self.pick(data, State.QUEUED)
+        now = time.time()
+        self.make(moves.postponed(self.job, image, until=now + 9, now=now))
+        self.make(moves.due(self.job, self.images[image.id], now=now))
 
     @rule(data=st.data())
     @precondition(lambda self: self.having(State.PROCESSING))
@@ -226,6 +241,11 @@ class JobMoves(RuleBasedStateMachine):
             assert (image.runs, image.crashes) == (self.runs[image.id], self.crashes[image.id])
             assert image.runs <= ATTEMPTS.most + self.handed_back[image.id]
             assert image.crashes <= ATTEMPTS.crashes
+
+    @invariant()
+    def an_image_has_its_source_from_its_fetch_on(self) -> None:
+        for image in self.images.values():
+            assert (image.source is None) == (image.stage is Stage.FETCH)
 
     @invariant()
     def every_enqueue_has_an_id_of_its_own(self) -> None:

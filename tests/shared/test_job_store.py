@@ -11,7 +11,7 @@ from shared.idempotency import IDEMPOTENCY_TTL, IdempotencyKey
 from shared.jobs import State, fresh_id
 from shared.moves import Move
 from shared.snapshots import Snapshot
-from shared.stages import Role
+from shared.stages import Role, Stage
 from shared.stores import Stores
 from tests.shared.samples import (
     HOOK,
@@ -48,6 +48,13 @@ def score(stores, index, member):
 
 def queued(stores, role=Role.PROCESS):
     return [task.decode() for task in stores.redis.lrange(stores.queues[role].key, 0, -1)]
+
+
+def by_url(stores):
+    """A job of one image that is yet to be fetched."""
+    job = a_job()
+    stores.jobs.accept(job, [an_image(source=None, url=HOOK, stage=Stage.FETCH)])
+    return job.id
 
 
 def test_an_accepted_job_is_recorded_indexed_told_of_and_enqueued(stores):
@@ -243,6 +250,53 @@ def test_the_source_of_a_done_image_goes_and_that_of_a_failed_one_stays(stores):
 
     assert stores.blobs.get(first.source) is None
     assert stores.blobs.get(second.source) == b"a picture"
+
+
+def test_an_image_by_url_is_enqueued_to_be_fetched_and_has_no_bytes_yet(stores):
+    job = a_job(images=2)
+    [source] = stores.blobs.stage([b"a picture"])
+    images = [an_image(0, source=None, url=HOOK, stage=Stage.FETCH), an_image(1, source=source)]
+
+    stores.jobs.accept(job, images)
+
+    assert stores.jobs.get(job.id) == Snapshot(job, tuple(images))
+    assert (queued(stores, Role.FETCH), queued(stores)) == ([images[0].task_id], [images[1].task_id])
+    assert [name.decode() for name in stores.redis.keys(stores.keys.blob("*"))] == [stores.keys.blob(source)]
+
+
+def test_what_a_fetch_brought_is_kept_with_the_move_to_the_next_stage(stores):
+    job_id = by_url(stores)
+    start(stores, job_id)
+    [source] = stores.blobs.stage([b"a picture"])
+
+    stores.jobs.move(job_id, on("1", lambda job, image: done(job, image, source=source)))
+
+    [image] = stores.jobs.get(job_id).images
+    assert (image.source, image.stage, queued(stores)) == (source, Stage.PROCESS, [image.task_id])
+    assert ttl(stores, stores.keys.blob(source)) == -1
+
+
+@pytest.mark.parametrize("end", [cancel, lambda stores, job_id: stores.jobs.forget(job_id), fail])
+def test_a_job_by_url_can_end_before_there_are_any_bytes(stores, end):
+    job_id = by_url(stores)
+    start(stores, job_id)
+
+    end(stores, job_id)
+
+    assert stores.redis.keys(stores.keys.blob("*")) == []
+    assert stores.redis.zcard(stores.keys.leases()) == 0
+
+
+def test_an_image_that_is_postponed_is_nowhere_enqueued_and_known_by_its_moment(stores):
+    job_id = by_url(stores)
+    [before] = stores.jobs.get(job_id).images
+
+    stores.jobs.move(job_id, on("1", lambda job, image: moves.postponed(job, image, until=99, now=9)))
+
+    [image] = stores.jobs.get(job_id).images
+    assert (image.status, image.attempts, image.not_before) == (State.QUEUED, 0, 99)
+    assert image.task_id != before.task_id
+    assert score(stores, stores.keys.postponed(), f"{job_id}/1") == 99
 
 
 def test_a_canceled_job_drops_the_sources_of_what_was_open_and_keeps_what_is_done(stores):

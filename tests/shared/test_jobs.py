@@ -7,7 +7,7 @@ from shared.errors import Code, Refused
 from shared.events import EventType
 from shared.jobs import State, StepCall
 from shared.stages import Stage, after, route
-from tests.shared.samples import BROKEN, TTL, a_job, an_artifact, an_image
+from tests.shared.samples import BROKEN, HOOK, TTL, a_job, an_artifact, an_image
 
 METADATA = StepCall(step="metadata", stage=Stage.PROCESS)
 CAPTION = StepCall(step="caption", stage=Stage.CAPTION)
@@ -173,6 +173,7 @@ def test_each_stage_leads_to_the_next_on_the_route():
 def test_a_job_knows_its_calls_by_stage():
     job = a_job(steps=(CAPTION, METADATA))
 
-    assert job.route() == (Stage.PROCESS, Stage.CAPTION)
+    assert job.route(an_image()) == (Stage.PROCESS, Stage.CAPTION)
+    assert job.route(an_image(url=HOOK)) == (Stage.FETCH, Stage.PROCESS, Stage.CAPTION)
     assert job.calls_in(Stage.CAPTION) == (CAPTION,)
     assert job.calls_in(Stage.FETCH) == ()

@@ -7,11 +7,13 @@ import pytest
 
 from shared.urls import Openings
 from tests.receivers import Receiver, answers
+from tests.worker_service.ways import both_ways
 from worker_service.egress import Egress
 from worker_service.reasons import EgressFailed, Reason
 from worker_service.resolver import Resolver
 
 HOOK = "hook.example"
+PICTURE = answers(200, b"a picture")
 LOOPBACK = Openings.of(("127.0.0.0/8", "::1/128", "10.20.0.0/16", "localhost"))
 
 
@@ -29,12 +31,6 @@ class Names:
 
 def post(egress, url, *, seconds=20.0, headers=None, body=b"{}", **options):
     return egress.post(url, headers=headers or {}, body=body, deadline=time.monotonic() + seconds, **options)
-
-
-def failure(egress, url, **options):
-    with pytest.raises(EgressFailed) as failed:
-        post(egress, url, **options)
-    return failed.value.reason
 
 
 def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back():
@@ -66,13 +62,15 @@ def test_a_name_is_dialled_at_its_address_and_stays_the_host():
     assert names.asked == [HOOK]
 
 
-def test_a_name_with_several_addresses_is_reached_at_one_that_answers():
+@both_ways
+def test_a_name_with_several_addresses_is_reached_at_one_that_answers(way):
     egress = Egress(LOOPBACK, resolver=Resolver(Names(["127.0.0.2", "127.0.0.1"])))
-    with Receiver() as receiver:
-        assert post(egress, receiver.url(name=HOOK)).status == 200
+    with Receiver(PICTURE) as receiver:
+        assert way.body(egress, receiver.url(name=HOOK)) == b"a picture"
 
 
-def test_addresses_that_swallow_leave_time_for_those_after_them():
+@both_ways
+def test_addresses_that_swallow_leave_time_for_those_after_them(way):
     given = []
 
     def connect(address, port, timeout):
@@ -83,28 +81,31 @@ def test_addresses_that_swallow_leave_time_for_those_after_them():
         LOOPBACK, resolver=Resolver(Names([f"127.0.0.{n}" for n in range(1, 9)])), connect=connect
     )
 
-    assert failure(egress, f"http://{HOOK}/") is Reason.UNREACHABLE
+    assert way.failure(egress, f"http://{HOOK}/") is Reason.UNREACHABLE
     assert len(given) == 8
     assert all(1.5 < seconds < 1.7 for seconds in given[:6])
 
 
-def test_localhost_is_reached_by_the_system_s_resolver():
-    with Receiver() as receiver:
-        assert post(Egress(LOOPBACK), receiver.url(name="localhost")).status == 200
+@both_ways
+def test_localhost_is_reached_by_the_system_s_resolver(way):
+    with Receiver(PICTURE) as receiver:
+        assert way.body(Egress(LOOPBACK), receiver.url(name="localhost")) == b"a picture"
 
 
+@both_ways
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
-def test_an_ipv6_receiver_is_reached():
+def test_an_ipv6_receiver_is_reached(way):
     try:
-        receiver = Receiver(host="::1")
+        receiver = Receiver(PICTURE, host="::1")
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     with receiver:
-        assert post(Egress(LOOPBACK), receiver.url()).status == 200
+        assert way.body(Egress(LOOPBACK), receiver.url()) == b"a picture"
 
     assert receiver.requests[0].headers["host"] == f"[::1]:{receiver.port}"
 
 
+@both_ways
 @pytest.mark.parametrize(
     "found",
     [
@@ -119,42 +120,45 @@ def test_an_ipv6_receiver_is_reached():
         ["64:ff9b::7f00:1"],
     ],
 )
-def test_a_name_with_any_address_inside_is_blocked_without_a_connection(found):
+def test_a_name_with_any_address_inside_is_blocked_without_a_connection(found, way):
     names = Names(found)
     egress = Egress(Openings(), resolver=Resolver(names), connect=unexpected)
 
-    assert failure(egress, f"http://{HOOK}/") is Reason.BLOCKED
+    assert way.failure(egress, f"http://{HOOK}/") is Reason.BLOCKED
     assert names.asked == [HOOK]
 
 
-def test_a_name_that_turns_to_an_address_inside_is_blocked_from_then_on():
+@both_ways
+def test_a_name_that_turns_to_an_address_inside_is_blocked_from_then_on(way):
     names = Names(["10.20.0.1"], ["127.0.0.1"])
-    with Receiver() as receiver:
+    with Receiver(PICTURE) as receiver:
         egress = Egress(
             Openings.of(("10.20.0.0/16",)),
             resolver=Resolver(names),
             connect=lambda address, port, timeout: FakePeer.of(receiver, str(address)),
         )
-        assert post(egress, receiver.url(name=HOOK)).status == 200
-        assert failure(egress, receiver.url(name=HOOK)) is Reason.BLOCKED
+        assert way.body(egress, receiver.url(name=HOOK)) == b"a picture"
+        assert way.failure(egress, receiver.url(name=HOOK)) is Reason.BLOCKED
 
     assert receiver.connections == 1
     assert len(names.asked) == 2
 
 
-def test_a_name_is_resolved_once_and_a_rebinding_answer_is_never_asked_for():
+@both_ways
+def test_a_name_is_resolved_once_and_a_rebinding_answer_is_never_asked_for(way):
     names = Names(["127.0.0.1"], ["127.0.0.2"])
-    with Receiver(host="127.0.0.1") as receiver:
-        post(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url(name=HOOK))
+    with Receiver(PICTURE, host="127.0.0.1") as receiver:
+        way.body(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url(name=HOOK))
 
     assert names.asked == [HOOK]
     assert receiver.connections == 1
 
 
-def test_a_literal_address_is_not_resolved_at_all():
+@both_ways
+def test_a_literal_address_is_not_resolved_at_all(way):
     names = Names([])
-    with Receiver() as receiver:
-        assert post(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url()).status == 200
+    with Receiver(PICTURE) as receiver:
+        assert way.body(Egress(LOOPBACK, resolver=Resolver(names)), receiver.url()) == b"a picture"
 
     assert names.asked == []
 
@@ -175,7 +179,8 @@ class FakePeer(socket.socket):
         return (self.peer, 80)
 
 
-def test_a_connection_that_leads_elsewhere_is_closed_before_a_byte_is_sent():
+@both_ways
+def test_a_connection_that_leads_elsewhere_is_closed_before_a_byte_is_sent(way):
     peers = []
     with Receiver() as receiver:
 
@@ -183,14 +188,15 @@ def test_a_connection_that_leads_elsewhere_is_closed_before_a_byte_is_sent():
             peers.append(FakePeer.of(receiver, "127.0.0.9"))
             return peers[-1]
 
-        assert failure(Egress(LOOPBACK, connect=connect), receiver.url()) is Reason.BLOCKED
+        assert way.failure(Egress(LOOPBACK, connect=connect), receiver.url()) is Reason.BLOCKED
 
     assert [peer.fileno() for peer in peers] == [-1]
     assert receiver.requests == []
 
 
+@both_ways
 @pytest.mark.parametrize("found", [["10.20.1.1"], ["10.21.1.1"], ["169.254.169.254"], ["8.8.8.8"]])
-def test_an_opened_network_is_dialled_at_every_port_and_nothing_beside_it(found):
+def test_an_opened_network_is_dialled_at_every_port_and_nothing_beside_it(found, way):
     dialled = []
 
     def connect(address, port, timeout):
@@ -199,7 +205,7 @@ def test_an_opened_network_is_dialled_at_every_port_and_nothing_beside_it(found)
 
     names = Names(found)
     egress = Egress(Openings.of(("10.20.0.0/16",)), resolver=Resolver(names), connect=connect)
-    reason = failure(egress, f"http://{HOOK}:9000/")
+    reason = way.failure(egress, f"http://{HOOK}:9000/")
 
     assert len(names.asked) == 1
     if found == ["10.20.1.1"]:
@@ -208,54 +214,58 @@ def test_an_opened_network_is_dialled_at_every_port_and_nothing_beside_it(found)
         assert (reason, dialled) == (Reason.BLOCKED, [])
 
 
-def test_an_opened_name_may_live_inside_but_not_where_metadata_lives():
+@both_ways
+def test_an_opened_name_may_live_inside_but_not_where_metadata_lives(way):
     opened = Openings.of((HOOK,))
-    with Receiver() as receiver:
-        assert (
-            post(Egress(opened, resolver=Resolver(Names(["127.0.0.1"]))), receiver.url(name=HOOK)).status
-            == 200
-        )
+    with Receiver(PICTURE) as receiver:
+        inside = Egress(opened, resolver=Resolver(Names(["127.0.0.1"])))
+        assert way.body(inside, receiver.url(name=HOOK)) == b"a picture"
     metadata = Egress(opened, resolver=Resolver(Names(["169.254.169.254"])))
 
-    assert failure(metadata, f"http://{HOOK}/") is Reason.BLOCKED
+    assert way.failure(metadata, f"http://{HOOK}/") is Reason.BLOCKED
 
 
+@both_ways
 @pytest.mark.parametrize(
     "url", ["http://localhost/", "http://10.0.0.1/", "ftp://h/", "http://h.example:22/", ""]
 )
-def test_a_url_that_is_not_allowed_any_more_is_blocked(url):
-    assert failure(Egress(Openings()), url) is Reason.BLOCKED
+def test_a_url_that_is_not_allowed_any_more_is_blocked(url, way):
+    assert way.failure(Egress(Openings()), url) is Reason.BLOCKED
 
 
+@both_ways
 @pytest.mark.parametrize("closed_host", ["127.0.0.1", "127.0.0.7", "0.0.0.0", "::1", "our-redis"])
 @pytest.mark.parametrize("name", [None, "localhost", HOOK])
-def test_our_own_services_stay_closed_under_every_name_whatever_was_opened(closed_host, name):
+def test_our_own_services_stay_closed_under_every_name_whatever_was_opened(closed_host, name, way):
     found = {HOOK: ["127.0.0.1"], "localhost": ["127.0.0.1"], "our-redis": ["127.0.0.1"]}
     openings = Openings.of((HOOK, "localhost", "127.0.0.0/8"))
-    with Receiver() as ours, Receiver() as neighbour:
+    with Receiver() as ours, Receiver(PICTURE) as neighbour:
         resolver = Resolver(lambda host, port: found[host])
         egress = Egress(openings, [("elsewhere.example", 1), (closed_host, ours.port)], resolver=resolver)
 
-        assert failure(egress, ours.url(name=name)) is Reason.BLOCKED
-        assert post(egress, neighbour.url(name=name)).status == 200
+        assert way.failure(egress, ours.url(name=name)) is Reason.BLOCKED
+        assert way.body(egress, neighbour.url(name=name)) == b"a picture"
 
     assert ours.connections == 0
 
 
-def test_another_machine_s_port_is_open_though_ours_has_the_same_number():
+@both_ways
+def test_another_machine_s_port_is_open_though_ours_has_the_same_number(way):
     egress = Egress(LOOPBACK, [("127.0.0.1", 8000)], connect=refusing)
 
-    assert failure(egress, "http://10.20.0.1:8000/") is Reason.UNREACHABLE
+    assert way.failure(egress, "http://10.20.0.1:8000/") is Reason.UNREACHABLE
 
 
-def test_while_our_own_service_can_t_be_resolved_its_port_is_closed_for_now():
+@both_ways
+def test_while_our_own_service_can_t_be_resolved_its_port_is_closed_for_now(way):
     egress = Egress(
         LOOPBACK, [("our-redis", 6379)], resolver=Resolver(lambda host, port: []), connect=refusing
     )
 
-    assert failure(egress, "http://10.20.0.1:6379/") is Reason.DNS
+    assert way.failure(egress, "http://10.20.0.1:6379/") is Reason.DNS
 
 
+@both_ways
 @pytest.mark.parametrize(
     "answer",
     [
@@ -265,25 +275,27 @@ def test_while_our_own_service_can_t_be_resolved_its_port_is_closed_for_now():
         RuntimeError("a resolver that broke"),
     ],
 )
-def test_a_name_that_can_t_be_resolved_is_a_dns_failure_and_nothing_is_dialled(answer):
+def test_a_name_that_can_t_be_resolved_is_a_dns_failure_and_nothing_is_dialled(answer, way):
     def lookup(host, port):
         raise answer
 
     assert (
-        failure(Egress(LOOPBACK, resolver=Resolver(lookup), connect=unexpected), f"http://{HOOK}/")
+        way.failure(Egress(LOOPBACK, resolver=Resolver(lookup), connect=unexpected), f"http://{HOOK}/")
         is Reason.DNS
     )
 
 
+@both_ways
 @pytest.mark.parametrize("found", [[], ["not an address"]])
-def test_an_answer_without_an_address_is_a_dns_failure(found):
+def test_an_answer_without_an_address_is_a_dns_failure(found, way):
     egress = Egress(LOOPBACK, resolver=Resolver(Names(found)), connect=unexpected)
 
-    assert failure(egress, f"http://{HOOK}/") is Reason.DNS
+    assert way.failure(egress, f"http://{HOOK}/") is Reason.DNS
 
 
+@both_ways
 @pytest.mark.parametrize(("seconds", "longest"), [(20.0, 3.5), (0.5, 1.0)])
-def test_a_resolver_that_hangs_is_given_up(seconds, longest):
+def test_a_resolver_that_hangs_is_given_up(seconds, longest, way):
     released = threading.Event()
 
     def lookup(host, port):
@@ -292,7 +304,7 @@ def test_a_resolver_that_hangs_is_given_up(seconds, longest):
 
     egress = Egress(LOOPBACK, resolver=Resolver(lookup), connect=unexpected)
     begun = time.monotonic()
-    reason = failure(egress, f"http://{HOOK}/", seconds=seconds)
+    reason = way.failure(egress, f"http://{HOOK}/", seconds=seconds)
     took = time.monotonic() - begun
     released.set()
 
@@ -318,7 +330,8 @@ def test_no_failure_tells_an_address_or_a_port(reason):
     assert not any(character.isdigit() for character in EgressFailed(reason).detail)
 
 
-def test_the_environment_has_no_say(monkeypatch, tmp_path):
+@both_ways
+def test_the_environment_has_no_say(monkeypatch, tmp_path, way):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login someone password secret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"):
@@ -327,10 +340,10 @@ def test_the_environment_has_no_say(monkeypatch, tmp_path):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
     monkeypatch.setenv("CURL_CA_BUNDLE", "/nowhere")
 
-    with Receiver(answers(200, Set_Cookie="a=b; Path=/")) as receiver:
+    with Receiver(answers(200, b"a picture", Set_Cookie="a=b; Path=/")) as receiver:
         egress = Egress(LOOPBACK)
-        post(egress, receiver.url())
-        post(egress, receiver.url())
+        way.body(egress, receiver.url())
+        way.body(egress, receiver.url())
 
     assert all({"authorization", "cookie"}.isdisjoint(received.headers) for received in receiver.requests)
     assert len(receiver.requests) == 2

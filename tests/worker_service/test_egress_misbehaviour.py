@@ -19,7 +19,9 @@ from tests.receivers import (
     silent,
     waits_then,
 )
-from worker_service.egress import KEPT_BYTES, MAX_HEAD, Egress
+from tests.worker_service.ways import both_ways
+from worker_service.egress import KEPT_BYTES, Egress
+from worker_service.heads import MAX_HEAD
 from worker_service.reasons import EgressFailed, Reason
 
 LOOPBACK = Openings.of(("127.0.0.0/8", "::1/128"))
@@ -71,6 +73,7 @@ def test_a_redirect_is_an_answer_and_not_followed(egress, status, location):
     assert (receiver.connections, elsewhere.connections) == (1, 0)
 
 
+@both_ways
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -82,19 +85,20 @@ def test_a_redirect_is_an_answer_and_not_followed(egress, status, location):
     ],
     ids=["status dripped", "headers dripped", "continue dripped", "never answers", "never reads"],
 )
-def test_an_answer_that_does_not_come_ends_at_the_absolute_deadline(egress, behaviour):
+def test_an_answer_that_does_not_come_ends_at_the_absolute_deadline(egress, behaviour, way):
     with Receiver(behaviour) as receiver:
         begun = time.monotonic()
-        reason = failure(egress, receiver, seconds=DEADLINE)
+        reason = way.failure(egress, receiver.url(), seconds=DEADLINE)
         took = time.monotonic() - begun
 
     assert reason is Reason.TIMEOUT
     assert DEADLINE - 0.1 <= took <= DEADLINE + 0.9
 
 
-def test_a_status_cut_by_the_watchdog_is_not_believed(egress):
+@both_ways
+def test_a_status_cut_by_the_watchdog_is_not_believed(egress, way):
     with Receiver(drips(b"never ending", 1.0, after=OK_HEAD + b"X-A: b\r\n")) as receiver:
-        assert failure(egress, receiver, seconds=0.5) is Reason.TIMEOUT
+        assert way.failure(egress, receiver.url(), seconds=0.5) is Reason.TIMEOUT
 
 
 def test_a_body_that_the_receiver_never_reads_ends_at_the_deadline(egress):
@@ -102,25 +106,22 @@ def test_a_body_that_the_receiver_never_reads_ends_at_the_deadline(egress):
         assert failure(egress, receiver, seconds=DEADLINE, body=b"a" * 20_000_000) is Reason.TIMEOUT
 
 
-def test_a_connection_that_nobody_accepts_ends_at_the_deadline(egress):
+@both_ways
+def test_a_connection_that_nobody_accepts_ends_at_the_deadline(egress, way):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         waiting = [socket.socket() for _ in range(4)]
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        with pytest.raises(EgressFailed) as failed:
-            egress.post(
-                f"http://127.0.0.1:{full.getsockname()[1]}/",
-                headers={},
-                body=b"",
-                deadline=time.monotonic() + DEADLINE,
-            )
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+        reason = way.failure(egress, url, seconds=DEADLINE)
         for one in waiting:
             one.close()
 
-    assert failed.value.reason is Reason.TIMEOUT
+    assert reason is Reason.TIMEOUT
 
 
+@both_ways
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
@@ -144,16 +145,17 @@ def test_a_connection_that_nobody_accepts_ends_at_the_deadline(egress):
         (sends(OK_HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), Reason.INVALID_ANSWER),
     ],
 )
-def test_what_is_no_whole_answer_is_a_failure(egress, behaviour, reason):
+def test_what_is_no_whole_answer_is_a_failure(egress, behaviour, reason, way):
     with Receiver(behaviour) as receiver:
-        assert failure(egress, receiver) is reason
+        assert way.failure(egress, receiver.url()) is reason
 
 
-def test_a_port_where_nobody_listens_is_unreachable(egress):
+@both_ways
+def test_a_port_where_nobody_listens_is_unreachable(egress, way):
     with Receiver() as receiver:
         pass
 
-    assert failure(egress, receiver) is Reason.UNREACHABLE
+    assert way.failure(egress, receiver.url()) is Reason.UNREACHABLE
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,18 @@ def test_the_earliest_of_many_deadlines_comes_first(watchdog, pair):
         assert not late.expired
 
 
+def test_a_guard_that_holds_another_connection_lets_go_of_the_one_before(watchdog, pair):
+    later, later_peer = socket.socketpair()
+    with later, later_peer, watchdog.guard(time.monotonic() + PATIENCE) as guard:
+        guard.hold(pair[0])
+        guard.hold(later)
+        pair[0].close()
+
+        assert pair[1].recv(1) == b""
+        guard.expire()
+        assert later_peer.recv(1) == b""
+
+
 def test_leaving_a_guard_lets_go_of_the_connection(watchdog, pair):
     with watchdog.guard(time.monotonic() + PATIENCE) as guard:
         guard.hold(pair[0])

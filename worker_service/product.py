@@ -1,0 +1,23 @@
+"""What a stage makes of an image, and who makes it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from shared.jobs import Image, Job, StoredArtifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Results by step, artifacts, and the source if the stage has brought it; all blobs are staged."""
+
+    results: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Sequence[StoredArtifact] = ()
+    source: str | None = None
+
+
+class Producer(Protocol):
+    """Does the work of one stage."""
+
+    def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
+        """Do the image's stage, or raise `ImageFailed`; `check` raises when the run has been overtaken."""
