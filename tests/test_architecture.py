@@ -11,10 +11,14 @@ from shared.queues import TASKS
 from shared.stages import Role
 
 SERVICES = ("shared", "api_service", "worker_service")
-CODE = sorted(path for folder in (*SERVICES, "deploy", "docs") for path in Path(folder).rglob("*.py"))
+CODE = sorted(
+    path for folder in (*SERVICES, "client", "deploy", "docs") for path in Path(folder).rglob("*.py")
+)
 MADE = {".git", ".venv", ".hypothesis", "__pycache__", "var"}
 # What begins with a pattern, imported or used by its dotted name, is found below these paths alone.
 CONFINED = {
+    r"shared\b": ["shared/", "api_service/", "worker_service/"],
+    r"darkroom\b": ["client/"],
     r"api_service\b": ["api_service/"],
     r"worker_service\b": ["worker_service/"],
     r"(deploy|docs|tests)\b": [],
@@ -25,18 +29,25 @@ CONFINED = {
     r"rq\b": ["shared/queues.py", "shared/task_books.py", "worker_service/"],
     r"urllib3\b(?!\.(util\.url|exceptions)\b)": ["worker_service/egress.py"],
     r"urllib3\.(util\.url|exceptions)\b": ["shared/urls.py", "worker_service/egress.py"],
-    r"(http\.client|ssl|urllib\.request|requests|httpx|ftplib|smtplib)\b": [
+    r"(http\.client|ssl|urllib\.request|httpx|ftplib|smtplib)\b": [
         "worker_service/egress.py",
         "worker_service/heads.py",
     ],
+    r"requests\b": ["client/"],
+    r"requests\.Session\b": ["client/darkroom/transport.py"],
     r"socket\.(socket|create_connection)\(": ["worker_service/dialler.py"],
     r"socket\.get(addrinfo|hostbyname\w*)\(": ["worker_service/resolver.py"],
     # OpenCV takes its limits from nowhere else.
-    r"os\.(environ|getenv)\b": ["shared/settings.py", "worker_service/opencv.py"],
+    r"os\.(environ|getenv)\b": [
+        "shared/settings.py",
+        "worker_service/opencv.py",
+        "client/darkroom/client.py",
+        "client/darkroom/terminal.py",
+    ],
 }
 # Addresses of nobody, names inside our own networks, and those that a reader or a format needs.
 HOSTS = re.compile(
-    r"127\.0\.0\.1|HOST|([\w-]+\.)*example\.(com|org)|www\.standardwebhooks\.com|semver\.org|www\.w3\.org"
+    r"127\.0\.0\.1|localhost|HOST|([\w-]+\.)*example\.(com|org)|www\.standardwebhooks\.com|semver\.org|www\.w3\.org"
 )
 
 
@@ -62,7 +73,9 @@ def files() -> Iterator[Path]:
         yield from (Path(folder, name) for name in found)
 
 
-USED = {path.as_posix(): names(path) for service in SERVICES for path in Path(service).rglob("*.py")}
+USED = {
+    path.as_posix(): names(path) for folder in (*SERVICES, "client") for path in Path(folder).rglob("*.py")
+}
 
 
 @pytest.mark.parametrize("pattern", CONFINED)

@@ -37,6 +37,8 @@ API, STEPS, WEBHOOKS, SECURITY = (
 FIELDS = read_by(ApiSettings, WorkerSettings, LocalSettings)
 DASHBOARD = {"DARKROOM_DASHBOARD_PASSWORD"}
 SETTINGS = dict(re.findall(r"(?m)^\| `([A-Z_]+)` \| (.*?) \|", Path("docs/settings.md").read_text()))
+# What the command reads, on the machines of those who use the service.
+CLIENT = {"DARKROOM_URL", "DARKROOM_API_KEY"}
 MACHINE_DEPENDENT = {"DARKROOM_PROCESS_WORKERS"}
 
 
@@ -72,7 +74,7 @@ def test_the_settings_page_tells_the_default(name):
 
 
 def test_no_page_mentions_a_setting_that_is_not_there():
-    assert set(re.findall(r"\bDARKROOM_[A-Z_]+\b", ALL)) <= SETTINGS.keys()
+    assert set(re.findall(r"\bDARKROOM_[A-Z_]+\b", ALL)) <= SETTINGS.keys() | CLIENT
 
 
 def test_the_page_of_error_codes_is_up_to_date():
@@ -152,7 +154,7 @@ def test_every_redis_key_is_documented_and_no_other():
     assert {key.strip("`") for key, *_ in rows(ARCHITECTURE, "Redis")} == named
 
 
-@pytest.mark.parametrize("package", ["shared", "api_service", "worker_service"])
+@pytest.mark.parametrize("package", ["shared", "api_service", "worker_service", "client/darkroom"])
 def test_every_module_is_on_the_map_and_no_other(package):
     [heading] = re.findall(rf"^### (`{package}/`.*)$", ARCHITECTURE, re.MULTILINE)
     modules = {path.relative_to(package).as_posix() for path in Path(package).rglob("*.py")}

@@ -1,0 +1,104 @@
+"""The commands that read and steer."""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+
+from darkroom import exits, reading, waiting
+from darkroom.client import Darkroom
+from darkroom.documents import Artifact, Event
+from darkroom.exits import Exit
+from darkroom.output import Output
+from darkroom.reading import Document
+from darkroom.results import Results
+from darkroom.terminal import table
+
+Command = Callable[[Darkroom, Namespace, Output], Exit]
+
+
+def status(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """Show jobs as they are now."""
+
+    def show(job_id: str) -> Exit:
+        job = darkroom.job(job_id)
+        output.result(job.document, *waiting.lines(job))
+        return Exit.DONE
+
+    return exits.of_each(arguments.jobs, show, output.error)
+
+
+def cancel(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """Cancel what has not ended."""
+
+    def end(job_id: str) -> Exit:
+        job = darkroom.cancel(job_id)
+        output.result(job.document, *waiting.lines(job))
+        return Exit.DONE
+
+    return exits.of_each(arguments.jobs, end, output.error)
+
+
+def watch(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """Show what happens to a job, until it ends."""
+    last: Event | None = None
+    for event in darkroom.watch(arguments.job, after=arguments.after):
+        last = event
+        output.result({"id": event.id, **event.document}, _told(event))
+    if last is None or not last.is_final:
+        return exits.of_job(darkroom.job(arguments.job))
+    return Exit.DONE if last.type == "job.done" else Exit.FAILED
+
+
+def artifacts(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """List the files that a job has made, or save them."""
+    job = darkroom.job(arguments.job)
+    if arguments.output:
+        saved = Results(Path(arguments.output)).save(darkroom, job)
+        documents = ({**_of_image(artifact), "path": str(path)} for artifact, path in saved)
+        output.results(documents, [str(path) for _, path in saved])
+    else:
+        output.results(map(_of_image, job.artifacts), table([_row(each) for each in job.artifacts]))
+    return Exit.DONE
+
+
+def pipelines(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """List the pipelines on offer."""
+    offered = darkroom.pipelines()
+    rows = [(each.name, _step_names(each.steps), each.description) for each in offered]
+    output.results((each.document for each in offered), table(rows))
+    return Exit.DONE
+
+
+def deliveries(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """List webhooks, newest first, and how they fared."""
+    listed = list(islice(darkroom.deliveries(job=arguments.job, status=arguments.status), arguments.limit))
+    rows = [(each.id, each.status, each.type, each.job_id, each.url) for each in listed]
+    output.results((each.document for each in listed), table(rows))
+    return Exit.DONE
+
+
+def _told(event: Event) -> str:
+    """An event for people: when, what, to which image, and why."""
+    when = event.timestamp.isoformat(timespec="milliseconds") if event.timestamp else ""
+    about = [reading.text(event.data, name) for name in ("image_id", "name", "step")]
+    if event.type.startswith("image.") and not about[0]:
+        about[0] = reading.text(event.data, "id")
+    percent = reading.maybe_whole(event.data, "percent")
+    error = reading.mapping(event.data, "error")
+    reason = f"{reading.text(error, 'code')}: {reading.text(error, 'detail')}" if error else ""
+    parts = [when, event.type, *about, f"{percent} %" if percent is not None else "", reason]
+    return "  ".join(part for part in parts if part)
+
+
+def _of_image(artifact: Artifact) -> Document:
+    return {"image_id": artifact.image_id, **artifact.document}
+
+
+def _row(artifact: Artifact) -> tuple[object, ...]:
+    size = f"{artifact.width}x{artifact.height}" if artifact.width else ""
+    return artifact.image_id, artifact.name, artifact.media_type, size, artifact.bytes, artifact.url
+
+
+def _step_names(steps: Iterable[Document]) -> str:
+    return ", ".join(reading.text(each, "step") for each in steps)
