@@ -35,7 +35,14 @@ def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | 
     """Most names become that of something that is there, but for what would end its being there."""
     if not isinstance(path_parameters, dict) or _method(context) == "delete":
         return path_parameters
-    return {name: _mostly(value, THERE.get(name, [])) for name, value in path_parameters.items()}
+    # One throw for all of them: a name of one thing and another of nothing lead nowhere.
+    place = crc32(repr(path_parameters).encode(errors="replace"))
+    if place % 4 == 0:
+        return path_parameters
+    return {
+        name: THERE[name][place // 4 % len(THERE[name])] if name in THERE else value
+        for name, value in path_parameters.items()
+    }
 
 
 @schemathesis.hook
