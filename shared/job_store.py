@@ -21,7 +21,7 @@ from shared.keys import Keys
 from shared.moves import Move
 from shared.records import image_from_json
 from shared.snapshots import Snapshot, snapshot
-from shared.transactions import Seen, collected, commit
+from shared.transactions import Commit, Seen, collected, commit
 
 
 class JobStore:
@@ -90,12 +90,14 @@ class JobStore:
         *,
         images: Sequence[str] | None = None,
         known: Snapshot | None = None,
+        commit: Commit = commit,
     ) -> Snapshot | None:
         """Make the move that `decide` finds right for the job as it is; None if it is gone or stays as it is.
 
         `images` names the ones that `decide` looks at (default: all), and `known` is how they were when last
-        seen, which saves looking if nobody has moved the job since. It may be asked again if another writer
-        was first, so it must be pure; not so if the writes were made and only their reply got lost.
+        seen, which saves looking if nobody has moved the job since; `commit` makes the writes. `decide` may
+        be asked again if another writer was first, so it must be pure; not so if the writes were made and
+        only their reply got lost.
         """
         made: list[Move] = []
         before = known or self._read(job_id, images)
@@ -105,7 +107,7 @@ class JobStore:
             move = decide(before)
             if move is None and before is not known:
                 return None
-            after = self._made(before, move, made) if move is not None else None
+            after = self._made(before, move, made, commit) if move is not None else None
             if after is not None:
                 return after
             before = self._read(job_id, images)
@@ -130,7 +132,7 @@ class JobStore:
             present = self._blobs.presence(_blobs(images))
             return commit(self._redis, pipe, [*seen, *present])
 
-    def _made(self, before: Snapshot, move: Move, made: list[Move]) -> Snapshot | None:
+    def _made(self, before: Snapshot, move: Move, made: list[Move], commit: Commit) -> Snapshot | None:
         """The job after the move; None if somebody else was first. `made` gets what may have been made."""
         after = replace(move, job=replace(move.job, version=before.job.version + 1))
         has_all = len(before.images) == before.job.total or not self._tells_of_all(after)

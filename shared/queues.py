@@ -7,6 +7,7 @@ API needs no worker code.
 from functools import cached_property
 from typing import Any, cast
 
+from pydantic_core import from_json
 from redis import Redis
 from redis.client import Pipeline
 from rq import Queue
@@ -118,10 +119,13 @@ def queue(role: Role, redis: Redis) -> Queue:
     return Queue(role, connection=redis, serializer=JSONSerializer, job_class=SafeJob)
 
 
-def called_with(task: RqJob, role: Role) -> tuple[str, str, str]:
-    """Job, image and task id of a role's task. Raises `ForbiddenTask` for whatever else has been queued."""
-    arguments = task.args if task.func_name == TASKS[role] else ()
-    match arguments:
-        case [str(job_id), str(image_id), task.id]:
-            return job_id, image_id, task.id
-    raise ForbiddenTask(f"{task.func_name!r} with {len(arguments)} arguments is not a task of this queue")
+def called_with(data: bytes, task_id: str, role: Role) -> tuple[str, str]:
+    """Job and image of a role's task, from its record. Raises `ForbiddenTask` for whatever else is queued."""
+    try:
+        match from_json(data):
+            case [name, None, [str(job_id), str(image_id), str(own_id)], {}] if name == TASKS[role]:
+                if own_id == task_id:
+                    return job_id, image_id
+    except ValueError:
+        pass
+    raise ForbiddenTask(f"{data[:100]!r} is not a call of the task {TASKS[role]}")

@@ -4,33 +4,37 @@ A script checks and writes, so that a transaction is one round trip after what i
 spent on watching. Redis runs all of a script or, when its memory is full, nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.commands.core import Script
 from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError
 
-# ARGV: how many conditions; for each its expected answer, how many words it has, and these; then for each
-# write how many words it has, and these.
-_SCRIPT = """
-local at = 2
+from shared.scripts import Script
+
+# What it takes: how many conditions, and how many writes; for each condition its expected answer, how many
+# words it has, and these; for each write how many words it has, and these. `at` is where the rest begins.
+COMMITTED = """
+local at = 3
 local function words()
     local first, last = at + 1, at + tonumber(ARGV[at])
     at = last + 1
     return unpack(ARGV, first, last)
 end
-for _ = 1, tonumber(ARGV[1]) do
-    local expected = ARGV[at]
-    at = at + 1
-    local answer = redis.call(words()) or ''
-    if tostring(answer) ~= expected then return 0 end
+local function committed()
+    for _ = 1, tonumber(ARGV[1]) do
+        local expected = ARGV[at]
+        at = at + 1
+        local answer = redis.call(words()) or ''
+        if tostring(answer) ~= expected then return false end
+    end
+    for _ = 1, tonumber(ARGV[2]) do redis.call(words()) end
+    return true
 end
-while at <= #ARGV do redis.call(words()) end
-return 1
 """
+_COMMIT = Script(COMMITTED + "return committed() and 1 or 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ def collected(redis: Redis) -> Pipeline:
     return pipe
 
 
+Commit = Callable[[Redis, Pipeline, Sequence[Seen]], bool]
+
+
 def commit(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
     """Make all the writes queued on a pipeline if everything seen is so still; whether it was.
 
@@ -56,7 +63,7 @@ def commit(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
     recognise its own work. Raises `OutOfMemoryError`, with nothing written.
     """
     try:
-        return bool(Script(redis, _SCRIPT)(args=_arguments(writes, seen)))
+        return bool(_COMMIT.run(redis, conditioned(writes, seen)))
     except ConnectionError:
         return False
     except ResponseError as error:
@@ -66,10 +73,12 @@ def commit(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
         raise
 
 
-def _arguments(writes: Pipeline, seen: Sequence[Seen]) -> list[Any]:
-    arguments: list[Any] = [len(seen)]
+def conditioned(writes: Pipeline, seen: Sequence[Seen]) -> list[Any]:
+    """Writes and their conditions, as `COMMITTED` takes them."""
+    arguments: list[Any] = [len(seen), len(writes.command_stack)]
     for each in seen:
         arguments += ["" if each.answer is None else each.answer, len(each.command), *each.command]
     for command, _ in writes.command_stack:
-        arguments += [len(command), *command]
+        arguments.append(len(command))
+        arguments += command
     return arguments

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 from rq import Queue
-from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.worker import WorkerStatus
@@ -85,9 +85,9 @@ class ProcessingWorker(QuietWorker):
         self.set_state(WorkerStatus.BUSY)
         execution = self.begin(job)
         try:
-            task = (*called_with(job, Role.PROCESS), execution.id)
+            task = (*called_with(job.data, job.id, Role.PROCESS), job.id, execution.id)
             self._child.boards.doing.write(Doing.beginning(*task))
-        except (ForbiddenTask, DeserializationError) as error:
+        except ForbiddenTask as error:
             self.end(job, execution, failure=str(error))
         else:
             self._worked_on(task)
@@ -126,7 +126,7 @@ class ProcessingWorker(QuietWorker):
     def _doing(self) -> Doing | None:
         """What the child is at, or was when it died; None between two images."""
         note = self._child.boards.doing.read()
-        return Doing(**note) if note else None
+        return Doing(*note) if note else None
 
     def _until(self) -> float:
         doing = self._doing()

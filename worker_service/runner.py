@@ -12,6 +12,7 @@ from shared.jobs import Failure, Image, Job, State
 from shared.moves import Attempts, Move
 from shared.observe import bound
 from shared.snapshots import Snapshot
+from shared.transactions import Commit, commit
 from worker_service.patience import patiently
 from worker_service.product import Producer, Product
 
@@ -59,12 +60,13 @@ class Runner:
         taken: Callable[[], None],
         *,
         known: Snapshot | None = None,
+        finish: Commit = commit,
     ) -> bool:
         """Run the stage, unless `task_id` is no longer the image's current enqueue.
 
-        `token` names this run and its lease, `taken` is called once the image is ours, and `known` is how it
-        was when last seen. False when the image broke the limit of memory, or something of ours: no other
-        should meet what that left of the process.
+        `token` names this run and its lease, `taken` is called once the image is ours, `known` is how it was
+        when last seen, and `finish` writes what the run has made of it. False when the image broke the limit
+        of memory, or something of ours: no other should meet what that left of the process.
         """
         with bound(job_id=job_id, image_id=image_id):
             run = self._take(job_id, image_id, task_id, token, known)
@@ -73,7 +75,7 @@ class Runner:
                 return True
             taken()
             try:
-                return self._finish(run)
+                return self._finish(run, finish)
             except Stale:
                 log.info("stopped: the image was canceled or forgotten")
                 return True
@@ -108,10 +110,10 @@ class Runner:
         image = taken.image(image_id) if taken else None
         return Run(taken, image, token) if taken and image else None
 
-    def _finish(self, run: Run) -> bool:
+    def _finish(self, run: Run, finish: Commit) -> bool:
         started = time.monotonic()
         try:
-            outcome = self._outcome(run)
+            outcome = self._outcome(run, finish)
         except Stale:
             raise
         except Exception:
@@ -121,25 +123,29 @@ class Runner:
         log.info("%s stage of the image: %s in %.3f s", run.image.stage, outcome or "done", seconds)
         return outcome not in HARMFUL
 
-    def _outcome(self, run: Run) -> Code | None:
+    def _outcome(self, run: Run, finish: Commit) -> Code | None:
         try:
             product = self._producer.produce(run.job, run.image, lambda: self._check_current(run))
         except ImageFailed as error:
             return self._failed(run, Failure(error.code, error.detail, error.retryable))
-        self._move(run, lambda job, image: self._advancing(job, image, product))
+        self._move(run, lambda job, image: self._advancing(job, image, product), finish)
         return None
 
     def _failed(self, run: Run, failure: Failure) -> Code:
         self._move(run, lambda job, image: self._failing(job, image, failure))
         return failure.code
 
-    def _move(self, run: Run, becoming: Callable[[Job, Image], Move]) -> None:
+    def _move(self, run: Run, becoming: Callable[[Job, Image], Move], finish: Commit = commit) -> None:
         def decide(snapshot: Snapshot) -> Move | None:
             image = snapshot.image(run.image.id)
             return becoming(snapshot.job, image) if _is_current(image, run) and image else None
 
         images = [run.image.id]
-        if patiently(lambda: self._jobs.move(run.job.id, decide, images=images, known=run.before)) is None:
+        job_id, known = run.job.id, run.before
+        if (
+            patiently(lambda: self._jobs.move(job_id, decide, images=images, known=known, commit=finish))
+            is None
+        ):
             raise Stale
 
     def _advancing(self, job: Job, image: Image, product: Product) -> Move:

@@ -4,15 +4,15 @@ While images wait, no other process is woken for one: the child ends a task and 
 trip, and its parent looks at the board now and then.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from redis import Redis
 from redis.client import Pipeline
-from rq.exceptions import DeserializationError
+from redis.exceptions import ConnectionError
 from rq.executions import Execution
 from rq.job import Job as RqJob
 
@@ -22,7 +22,7 @@ from shared.memory import WORKING, Memory
 from shared.queues import ForbiddenTask, called_with
 from shared.snapshots import Snapshot, snapshot
 from shared.stages import Role
-from shared.transactions import collected, commit
+from shared.transactions import Seen, collected, commit
 from worker_service.child import Boards
 from worker_service.limits import Limits
 from worker_service.patience import patiently
@@ -32,12 +32,9 @@ from worker_service.turn import FIRST_ARGUMENT, SECOND_ARGUMENT, STAND_IN, Begun
 
 # Seconds after which the parent has its turn, which asks whether the queue is suspended.
 LENGTH = 5
-# Of a task's record; they are the operator's to look at, and take RQ longer to read than all the rest.
-TIMES = frozenset({b"created_at", b"enqueued_at", b"started_at", b"last_heartbeat"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doing:
+class Doing(NamedTuple):
     """What the child is at: the image, its RQ task and execution, and its run, which has a lease once taken.
 
     `since` is by the monotonic clock.
@@ -53,14 +50,11 @@ class Doing:
 
     @classmethod
     def beginning(cls, job_id: str, image_id: str, task_id: str, execution_id: str) -> Self:
-        return cls(
-            job_id=job_id,
-            image_id=image_id,
-            task_id=task_id,
-            execution_id=execution_id,
-            token=fresh_id(),
-            since=time.monotonic(),
-        )
+        return cls(job_id, image_id, task_id, execution_id, fresh_id(), time.monotonic())
+
+
+Following = tuple[Doing, Snapshot | None] | None
+"""The image to go on with, and how it was when it was taken; None when there is none."""
 
 
 class Shift:
@@ -94,36 +88,52 @@ class Shift:
         doing, known = Doing.beginning(*first), None
         until = time.monotonic() + LENGTH
         while True:
-            unharmed = self._process(doing, known)
             self._left -= 1
-            stays = unharmed and self._left > 0
-            may_go_on = stays and time.monotonic() < until and self._may_go_on()
-            ending = self._ending(doing, self._task(doing.task_id))
-            following = self._ended(ending, with_next=may_go_on)
+            unharmed, following = self._process(doing, known, until)
             if following is None:
-                return stays
+                return unharmed and self._left > 0
             doing, known = following
 
-    def _ended(self, ending: Pipeline, *, with_next: bool) -> tuple[Doing, Snapshot | None] | None:
-        if with_next:
-            return patiently(lambda: self._turn(ending))
-        patiently(lambda: commit(self._redis, ending, []))
-        return None
+    def _process(self, doing: Doing, known: Snapshot | None, until: float) -> tuple[bool, Following]:
+        """Process an image and write the end of its task, if all is well with the beginning of the next.
 
-    def _process(self, doing: Doing, known: Snapshot | None) -> bool:
+        Whether it did no harm, and what follows.
+        """
         self._limits.renew()
-        self._boards.doing.write(doing)
+        self._note(doing)
+        turned: list[Following] = []
 
-        def taken() -> None:
-            self._boards.doing.write(replace(doing, taken=True))
+        def finish(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
+            if not self._may_go_on(until):
+                return commit(redis, writes, seen)
+            with contextlib.suppress(ConnectionError):
+                turned.extend(self._turn(self._ending(doing, self._task(doing.task_id)), (writes, seen)))
+            return bool(turned)
 
         unharmed = self._runner.process(
-            doing.job_id, doing.image_id, doing.task_id, doing.token, taken, known=known
+            doing.job_id,
+            doing.image_id,
+            doing.task_id,
+            doing.token,
+            lambda: self._note(doing, taken=True),
+            known=known,
+            finish=finish,
         )
-        self._boards.doing.write(None)
-        return unharmed
+        self._note(None)
+        if turned:
+            return unharmed, turned[0]
+        ending = self._ending(doing, self._task(doing.task_id))
+        if unharmed and self._may_go_on(until):
+            return unharmed, patiently(lambda: self._turn(ending, (collected(self._redis), [])))[0]
+        patiently(lambda: commit(self._redis, ending, []))
+        return unharmed, None
 
-    def _may_go_on(self) -> bool:
+    def _note(self, doing: Doing | None, *, taken: bool = False) -> None:
+        self._boards.doing.write(doing and (*doing[:-1], taken))
+
+    def _may_go_on(self, until: float) -> bool:
+        if self._left <= 0 or time.monotonic() >= until:
+            return False
         is_full = patiently(lambda: self._memory.is_beyond(WORKING))
         return not is_full and not self._boards.asked_to_stop.read()
 
@@ -135,29 +145,38 @@ class Shift:
         self._books.write_end(ending, task, execution, failure, seconds)
         return ending
 
-    def _turn(self, ending: Pipeline) -> tuple[Doing, Snapshot | None] | None:
-        """End a task and begin the next one that is ours to do; None if none waits."""
-        while (begun := self._begun(ending)) is not None:
-            found, execution_id = begun
-            task = self._task(found.task_id)
-            task.restore({name: value for name, value in found.record.items() if name not in TIMES})
-            try:
-                job_id, image_id, task_id = called_with(task, Role.PROCESS)
-            except (ForbiddenTask, DeserializationError) as error:
-                stranger = Doing.beginning("", "", found.task_id, execution_id)
-                ending = self._ending(stranger, task, str(error))
-            else:
-                return Doing.beginning(job_id, image_id, task_id, execution_id), _snapshot(found)
-        return None
+    def _turn(self, ending: Pipeline, first: tuple[Pipeline, Sequence[Seen]]) -> list[Following]:
+        """End a task and begin the next one that is ours to do, if what is `first` can be committed.
 
-    def _begun(self, ending: Pipeline) -> tuple[Begun, str] | None:
+        What follows, in a list that is empty if it could not.
+        """
+        while (turned := self._turned(ending, first)) is not None:
+            found, execution_id = turned
+            if found is None:
+                return [None]
+            try:
+                called = called_with(found.record.get(b"data", b""), found.task_id, Role.PROCESS)
+            except ForbiddenTask as error:
+                stranger = Doing.beginning("", "", found.task_id, execution_id)
+                task = self._task(found.task_id)
+                task.restore(found.record)
+                ending, first = self._ending(stranger, task, str(error)), (collected(self._redis), [])
+            else:
+                return [(Doing.beginning(*called, found.task_id, execution_id), _snapshot(found))]
+        return []
+
+    def _turned(
+        self, ending: Pipeline, first: tuple[Pipeline, Sequence[Seen]]
+    ) -> tuple[Begun | None, str] | None:
         beginning, reads = collected(self._redis), collected(self._redis)
         execution = self._books.write_beginning(beginning, self._stand_in)
         reads.hgetall(self._keys.job(FIRST_ARGUMENT))
         reads.hget(self._keys.images(FIRST_ARGUMENT), SECOND_ARGUMENT)
         queue, stand_in = self._queue.key, self._stand_in.key
-        begun = turn(self._redis, queue, stand_in, ending=ending, beginning=beginning, reads=reads)
-        return None if begun is None else (begun, execution.id)
+        turned = turn(
+            self._redis, queue, stand_in, first=first, ending=ending, beginning=beginning, reads=reads
+        )
+        return None if turned is None else (turned.begun, execution.id)
 
     def _task(self, task_id: str) -> RqJob:
         task = copy(self._stand_in)

@@ -9,6 +9,7 @@ from shared.connections import connect_alone
 from shared.jobs import State
 from shared.queues import SafeJob
 from shared.stages import Role
+from shared.transactions import Seen, collected
 from tests.shared.samples import accepted
 from worker_service import rq_options, runner
 from worker_service.child import Boards
@@ -27,7 +28,7 @@ class Idler:
         self.unharmed = True
         self._look = look
 
-    def process(self, job_id, image_id, task_id, token, taken, *, known=None):
+    def process(self, job_id, image_id, task_id, token, taken, *, known=None, finish=None):
         taken()
         self.ran.append((job_id, image_id, known))
         self.seen.append(self._look(task_id))
@@ -76,7 +77,7 @@ class Floor:
         return Worker.find_by_key(self.worker.key, connection=self.worker.connection, job_class=SafeJob)
 
     def look(self, task_id):
-        return self.running(), self.seen().get_current_job_id(), self.boards.doing.read()["taken"]
+        return self.running(), self.seen().get_current_job_id(), self.boards.doing.read()[-1]
 
 
 @pytest.fixture
@@ -182,3 +183,41 @@ def test_a_record_that_is_no_call_at_all_fails_and_holds_up_nothing(stores, floo
 
     assert len(floor.runner.ran) == 2
     assert FailedJobRegistry(queue=floor.worker.queues[0]).get_job_ids(cleanup=False) == ["odd"]
+
+
+class Finisher(Idler):
+    """Finishes each image as a runner does, under conditions that hold or not."""
+
+    def __init__(self, look, redis, answers):
+        super().__init__(look)
+        self._redis = redis
+        self._answers = answers
+        self.finished = []
+
+    def process(self, job_id, image_id, task_id, token, taken, *, known=None, finish=None):
+        assert finish is not None
+        super().process(job_id, image_id, task_id, token, taken, known=known)
+        with collected(self._redis) as pipe:
+            pipe.rpush("finished", image_id)
+            condition = Seen(("EXISTS", "finished"), self._answers.pop(0))
+            self.finished.append(finish(self._redis, pipe, [condition]))
+        return self.unharmed
+
+
+@pytest.mark.parametrize(
+    ("answers", "finished"),
+    [([0, 1, 1], [True, True, True]), ([1, 0, 0], [False, True, False])],
+    ids=["all", "some"],
+)
+def test_what_can_be_finished_is_and_the_rest_goes_on_all_the_same(stores, floor, answers, finished):
+    images = accepted(stores, images=3).images
+    floor.runner = Finisher(floor.look, floor.redis, answers)
+
+    assert floor.serve(floor.another())
+
+    assert floor.runner.finished == finished
+    assert [image_id for _, image_id, _ in floor.runner.ran] == [image.id for image in images]
+    assert stores.redis.llen("finished") == finished.count(True)
+    assert floor.running() == []
+    assert not stores.redis.keys("rq:job:*")
+    assert floor.seen().successful_job_count == 3
