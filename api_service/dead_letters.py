@@ -1,6 +1,8 @@
 """Dead letters over HTTP: failed images that may well succeed another time, and the way back for all."""
 
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -10,8 +12,9 @@ from api_service.schemas import PageQuery
 from api_service.services import TENANT, services
 from shared import moves
 from shared.documents import dead_letter_document
+from shared.errors import Refused
 from shared.image_index import may_be_retried
-from shared.jobs import State
+from shared.jobs import DeadLetter, State
 from shared.moves import Move
 from shared.pages import Place
 from shared.snapshots import Snapshot
@@ -34,16 +37,28 @@ def index(query: PageQuery) -> Response:
 
 @bp.post("/dead-letters/retry", responses=openapi.answers(openapi.RETRIED, 202))
 def retry() -> Response:
-    """Run all of them again, but for those whose job has not ended."""
-    stores = services().stores
+    """Run all of them again, but for those whose job has not ended, and those for which there is no room."""
     retried = 0
+    try:
+        for letters in _pages():
+            for job_id, images in Counter(letter.job_id for letter in letters).items():
+                services().capacity.admit(images, 0)
+                retried += _retried(job_id)
+    except Refused:
+        # Those for which there was room run.
+        if not retried:
+            raise
+    return openapi.json_response({"retried": retried}, 202)
+
+
+def _pages() -> Iterator[Sequence[DeadLetter]]:
+    """All that may be retried. What fails anew meanwhile is newer than any page to come, so this ends."""
     after: Place | None = None
     while True:
-        # What fails anew meanwhile is newer than any page to come, so this ends.
-        page = stores.image_index.dead_letters(TENANT, limit=BATCH, after=after)
-        retried += sum(map(_retried, dict.fromkeys(letter.job_id for letter in page.records)))
+        page = services().stores.image_index.dead_letters(TENANT, limit=BATCH, after=after)
+        yield page.records
         if page.next is None:
-            return openapi.json_response({"retried": retried}, 202)
+            return
         after = page.next
 
 

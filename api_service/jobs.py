@@ -98,7 +98,7 @@ def cancel(path: JobPath) -> Response:
 def retry(path: JobPath) -> Response:
     """Run the failed images of a job that has ended again; what is done stays."""
     store = services().stores.jobs
-    store.get(path.job_id, tenant=TENANT)
+    services().capacity.admit(store.get(path.job_id, tenant=TENANT).job.failed, 0)
     store.move(path.job_id, lambda snapshot: moves.retried(snapshot.job, snapshot.images, now=time.time()))
     return _answer(_document(store.get(path.job_id, tenant=TENANT)), 202)
 

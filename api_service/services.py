@@ -19,23 +19,25 @@ TENANT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The API's settings, stores and the one path by which jobs come in."""
+    """The API's settings, stores, the room that is left, and the one path by which jobs come in."""
 
     settings: ApiSettings
     stores: Stores
+    capacity: Capacity
     submissions: Submissions
 
     @classmethod
     def build(cls, settings: ApiSettings) -> Self:
         stores = Stores.open(settings, connect_for_requests(settings.redis_url))
+        capacity = Capacity(stores.redis, stores.keys, stores.queues, max_queued=settings.max_queued)
         submissions = Submissions(
             stores,
-            capacity=Capacity(stores.redis, stores.keys, stores.queues, max_queued=settings.max_queued),
+            capacity=capacity,
             openings=Openings.of(settings.egress_allow),
             max_images=settings.max_images,
             max_upload_bytes=settings.max_upload_bytes,
         )
-        return cls(settings, stores, submissions)
+        return cls(settings, stores, capacity, submissions)
 
 
 def services() -> Services:

@@ -1,4 +1,4 @@
-"""The only reader and writer of job records: accept, move, get, list, forget.
+"""The only writer of job records: accept, move, get, forget.
 
 Each write is one transaction over everything that must agree: the record, its images, the indexes, the
 events, the deliveries, the blobs and the RQ enqueues. Of two racing writers, one sees the other and decides

@@ -25,6 +25,7 @@ TASKS = {
 }
 QUEUES = tuple(TASKS)
 GRACE = 15
+LONGEST_ID = 128
 
 
 class ForbiddenTask(Exception):
@@ -124,7 +125,8 @@ def called_with(data: bytes, task_id: str, role: Role) -> tuple[str, str]:
     try:
         match from_json(data):
             case [name, None, [str(job_id), str(image_id), str(own_id)], {}] if name == TASKS[role]:
-                if own_id == task_id:
+                # A colon would name another key of a job.
+                if own_id == task_id and ":" not in job_id and max(len(job_id), len(image_id)) <= LONGEST_ID:
                     return job_id, image_id
     except ValueError:
         pass

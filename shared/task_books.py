@@ -9,9 +9,8 @@ from typing import cast
 from redis import Redis
 from rq.executions import ExecutionRegistry
 from rq.registry import StartedJobRegistry
-from rq.serializers import JSONSerializer
 
-from shared.queues import Queues
+from shared.queues import ForbiddenTask, Queues, called_with
 from shared.stages import Role
 
 
@@ -35,13 +34,13 @@ class TaskBooks:
             pipe.llen(queue.intermediate_queue_key)
             return not any(pipe.execute())
 
-    def arguments(self, task_id: str) -> list[str] | None:
-        """What the task would be called with; None if RQ knows nothing of it."""
+    def image(self, role: Role, task_id: str) -> tuple[str, str] | None:
+        """Job and image of a task; None if RQ knows nothing of it, or it is none of ours."""
         data = cast(bytes | None, self._redis.hget(f"rq:job:{task_id}", "data"))
-        if data is None:
+        try:
+            return called_with(data, task_id, role) if data is not None else None
+        except ForbiddenTask:
             return None
-        _, _, arguments, _ = JSONSerializer.loads(data)  # type: ignore[no-untyped-call]
-        return cast(list[str], arguments)
 
     def abandoned(self, role: Role, now: float) -> list[str]:
         """Tasks in the started registry whose worker has not been heard of in time."""

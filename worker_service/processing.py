@@ -80,6 +80,8 @@ class ProcessingWorker(QuietWorker):
         self._settings = settings
         self._excused_until = 0.0
         self._seen_without_lease = ""
+        # The run that the last look was about.
+        self._judged = ""
 
     def execute_job(self, job: RqJob, queue: Queue) -> None:
         self.set_state(WorkerStatus.BUSY)
@@ -106,6 +108,9 @@ class ProcessingWorker(QuietWorker):
         doing = self._doing()
         if ended.how is Ending.DONE or doing is None:
             return
+        if ended.how is not Ending.DIED and doing.token != self._judged:
+            # It had gone on to another image by then, which the sweep puts back when its lease has lapsed.
+            return
         failure = self._failure(ended)
         if failure is not None:
             patiently(lambda: self._runner.crashed(doing.job_id, doing.image_id, doing.task_id, failure))
@@ -130,6 +135,7 @@ class ProcessingWorker(QuietWorker):
 
     def _until(self) -> float:
         doing = self._doing()
+        self._judged = doing.token if doing is not None else ""
         since = doing.since if doing is not None else time.monotonic()
         return max(since + self._settings.time_limit, self._excused_until)
 
@@ -137,6 +143,7 @@ class ProcessingWorker(QuietWorker):
         doing = self._doing()
         if doing is None:
             return True
+        self._judged = doing.token
         self.keep(doing.task_id, doing.execution_id)
         if not doing.taken or self._is_leased(doing):
             return True

@@ -7,6 +7,7 @@ stop tasks behind our records' back, and their thread would be copied by every f
 """
 
 import contextlib
+import logging
 import time
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from rq import Queue, Worker
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.job import JobStatus
+from rq.suspension import is_suspended
 from rq.utils import now
 from rq.worker import WorkerStatus
 
@@ -24,6 +26,8 @@ from shared.liveness import Liveness
 from shared.memory import WORKING, Memory
 from shared.stages import Role
 from worker_service.patience import PAUSE, patiently
+
+log = logging.getLogger(__name__)
 
 # Seconds between signs of life, and for how long RQ believes in a task without one.
 BEAT = 5
@@ -88,14 +92,30 @@ class QuietWorker(Worker):
         if self._is_beat():
             self._beat()
 
+    def work(self, *args: Any, **options: Any) -> bool:
+        """Serve until asked to stop. Whoever ends for another reason, which RQ has logged, leaves with 1."""
+        worked = super().work(*args, **options)
+        if self._shutdown_requested_date is None:
+            raise SystemExit(1)
+        return worked
+
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[RqJob, Queue] | None:
         """The next task. A Redis that takes the question and never answers is asked again."""
         self.wait_for_room()
-        return patiently(
-            lambda: super(QuietWorker, self).dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-        )
+        while True:
+            try:
+                return patiently(
+                    lambda: super(QuietWorker, self).dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                )
+            except Exception as error:
+                # RQ says so of a task whose record it can't read.
+                task_id = getattr(error, "job_id", None)
+                if task_id is None:
+                    raise
+                log.exception("the record of task %s makes no sense, and is dropped", task_id)
+                self._drop(task_id)
 
     def has_room(self) -> bool:
         """Whether Redis has room for what a task makes; a delivery makes nothing."""
@@ -110,6 +130,12 @@ class QuietWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """The sweep's work, and done there by our records."""
+
+    def _drop(self, task_id: str) -> None:
+        with contextlib.suppress(RedisError), self.connection.pipeline() as pipe:
+            pipe.lrem(self.queues[0].intermediate_queue_key, 0, task_id)
+            pipe.unlink(f"{self.job_class.redis_job_namespace_prefix}{task_id}")
+            pipe.execute()
 
     def _begin(self, job: RqJob) -> Execution:
         with self.connection.pipeline() as pipe:
@@ -135,16 +161,22 @@ class QuietWorker(Worker):
             self._liveness.renew(self.name, self._role)
 
     def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
-        """Kept here; `begin` and `end` write it with the rest."""
+        """Kept here; `begin` and `end` write it with the rest. Only who is suspended does neither."""
         self._state = state
+        if state == WorkerStatus.SUSPENDED:
+            self.connection.hset(self.key, "state", state)
 
     def set_shutdown_requested_date(self) -> None:
         """Written by RQ amid whatever the signal came into, which would break off if Redis were away."""
 
     def check_for_suspension(self, burst: bool) -> None:
-        if time.monotonic() - self._suspension_seen_at >= BEAT:
-            self._suspension_seen_at = time.monotonic()
-            patiently(lambda: super(QuietWorker, self).check_for_suspension(burst))
+        if time.monotonic() - self._suspension_seen_at < BEAT:
+            return
+        while not self._stop_requested and patiently(lambda: is_suspended(self.connection, self)):
+            patiently(lambda: self.set_state(WorkerStatus.SUSPENDED))
+            self.heartbeat()
+            time.sleep(PAUSE)
+        self._suspension_seen_at = time.monotonic()
 
     def subscribe(self) -> None:
         """RQ's commands are not for us."""

@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 # Open jobs that one sweep looks through for images that nothing else knows of.
 BATCH = 200
-# A task of an image is told its job, its id and its own; anything else on a queue is not ours.
-IMAGE_ARGUMENTS = 3
 
 Becoming = Callable[[Job, Image], Move]
 
@@ -78,15 +76,9 @@ class Repair:
 
     def due_images(self) -> None:
         """Images whose pause after a transient failure is over."""
-        for job_id, image_id in self._stores.image_index.postponed_until(time.time()):
-            moved = self._move(
-                job_id,
-                image_id,
-                lambda image: image.status is State.QUEUED and image.not_before is not None,
-                lambda job, image: moves.due(job, image, now=time.time()),
-            )
-            if not moved:
-                self._stores.image_index.drop_postponed(job_id, image_id)
+        while due := self._stores.image_index.postponed_until(time.time()):
+            for job_id, image_id in due:
+                self._end_pause(job_id, image_id)
 
     def overdue_jobs(self) -> None:
         """Jobs whose timeout is over end, whatever their images do."""
@@ -100,6 +92,16 @@ class Repair:
         for job_id in self._stores.job_index.overdue(time.time()):
             if self._stores.jobs.move(job_id, decide) is not None:
                 log.warning("the timeout of job %s is over", job_id)
+
+    def _end_pause(self, job_id: str, image_id: str) -> None:
+        moved = self._move(
+            job_id,
+            image_id,
+            lambda image: image.status is State.QUEUED and image.not_before is not None,
+            lambda job, image: moves.due(job, image, now=time.time()),
+        )
+        if not moved:
+            self._stores.image_index.drop_postponed(job_id, image_id)
 
     def _is_leased(self, job_id: str, image: Image, now: float) -> bool:
         return image.token is not None and self._stores.leases.is_live(job_id, image.id, image.token, now)
@@ -122,14 +124,15 @@ class Repair:
         return True
 
     def _salvage(self, role: Role, task_id: str) -> None:
-        arguments = self._stores.task_books.arguments(task_id)
-        self._stores.task_books.forget(role, task_id)
-        if arguments is not None and len(arguments) == IMAGE_ARGUMENTS and role is not Role.DELIVER:
-            job_id, image_id, _ = arguments
+        found = self._stores.task_books.image(role, task_id) if role is not Role.DELIVER else None
+        if found is not None:
+            job_id, image_id = found
             image = self._stores.jobs.image(job_id, image_id)
             if image is not None and image.task_id == task_id:
                 log.warning("the task of image %s of job %s was lost by its worker", image_id, job_id)
                 self._enqueue_again(job_id, image)
+        # Last: who dies before leaves it to be found again, and the image has another task by then.
+        self._stores.task_books.forget(role, task_id)
 
     def _enqueue_again(self, job_id: str, seen: Image) -> None:
         self._move(

@@ -5,6 +5,7 @@ trip, and its parent looks at the board now and then.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from copy import copy
@@ -29,6 +30,8 @@ from worker_service.patience import patiently
 from worker_service.quiet_worker import QuietWorker
 from worker_service.runner import Runner
 from worker_service.turn import FIRST_ARGUMENT, SECOND_ARGUMENT, STAND_IN, Begun, turn
+
+log = logging.getLogger(__name__)
 
 # Seconds after which the parent has its turn, which asks whether the queue is suspended.
 LENGTH = 5
@@ -157,13 +160,21 @@ class Shift:
             try:
                 called = called_with(found.record.get(b"data", b""), found.task_id, Role.PROCESS)
             except ForbiddenTask as error:
-                stranger = Doing.beginning("", "", found.task_id, execution_id)
-                task = self._task(found.task_id)
-                task.restore(found.record)
-                ending, first = self._ending(stranger, task, str(error)), (collected(self._redis), [])
+                log.error("a task that is none of ours is refused: %s", error)
+                ending, first = self._refusal(found, execution_id, str(error)), (collected(self._redis), [])
             else:
                 return [(Doing.beginning(*called, found.task_id, execution_id), _snapshot(found))]
         return []
+
+    def _refusal(self, found: Begun, execution_id: str, failure: str) -> Pipeline:
+        """The end of a task of somebody else's: it is kept as failed, if RQ can make anything of it."""
+        task = self._task(found.task_id)
+        stranger = Doing.beginning("", "", found.task_id, execution_id)
+        try:
+            task.restore(found.record)
+        except Exception:
+            return self._ending(stranger, task)
+        return self._ending(stranger, task, failure)
 
     def _turned(
         self, ending: Pipeline, first: tuple[Pipeline, Sequence[Seen]]

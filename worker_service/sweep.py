@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from shared.jobs import fresh_id
 from shared.stores import Stores
+from worker_service.patience import passes
 from worker_service.repair import Repair
 
 log = logging.getLogger(__name__)
@@ -48,14 +50,17 @@ class Sweep:
         return True
 
     def _sweep(self) -> None:
-        self._repair.overdue_jobs()
-        self._repair.due_images()
+        repair = self._repair
+        repairs = [repair.overdue_jobs, repair.due_images]
         if self._trust.is_back(self._redis):
-            self._repair.lapsed_leases()
-            self._repair.popped_tasks()
-            self._repair.lost_images()
-            self._repair.abandoned_tasks()
-        self._trim()
+            repairs += [
+                repair.lapsed_leases,
+                repair.popped_tasks,
+                repair.lost_images,
+                repair.abandoned_tasks,
+            ]
+        for each in (*repairs, self._trim):
+            _try(each)
 
     def _trim(self) -> None:
         older_than = time.time() - self._ttl
@@ -64,6 +69,18 @@ class Sweep:
         self._stores.image_index.trim(older_than)
         if jobs or deliveries:
             log.info("dropped index entries of expired jobs: %d, deliveries: %d", jobs, deliveries)
+
+
+def _try(each: Callable[[], None]) -> None:
+    """What one kind of repair can't cope with must not keep the others from theirs."""
+    try:
+        each()
+    except RedisError as error:
+        if passes(error):
+            raise
+        log.exception("a repair broke")
+    except Exception:
+        log.exception("a repair broke")
 
 
 class _Trust:

@@ -182,3 +182,16 @@ def test_a_move_that_redis_has_no_room_for_says_so_and_works_later(fresh, stores
         assert_full(client.post(f"/v1/jobs/{job['id']}/{call}"), "storage_full")
 
     assert client.post(f"/v1/jobs/{job['id']}/{call}").status_code in (200, 202)
+
+
+@pytest.mark.parametrize("call", ["/v1/jobs/{id}/retry", "/v1/dead-letters/retry"])
+def test_a_full_queue_takes_nothing_back_either(fresh, stores, photo, call):
+    client = fresh(DARKROOM_MAX_QUEUED="1")
+    job = client.submit(photo).json
+    fail(stores, job)
+    client.submit(photo)
+    before = everything(stores)
+
+    assert_full(client.post(call.format(**job)), "queue_full")
+
+    assert everything(stores) == before

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 from rq.executions import Execution
@@ -7,7 +8,7 @@ from shared import moves
 from shared.errors import Code
 from shared.jobs import Failure, State, fresh_id
 from shared.leases import lease
-from shared.moves import Attempts
+from shared.moves import Attempts, Move
 from shared.queues import SafeJob
 from shared.stages import Role
 from tests.shared.samples import accepted, on, start
@@ -177,6 +178,25 @@ def test_a_transient_failure_waits_for_its_next_run(stores, repair):
     image = stores.jobs.get(job_id).images[0]
     assert (image.status, image.not_before) == (State.QUEUED, None)
     assert queued(stores) == [image.task_id]
+    assert stores.redis.zcard(stores.keys.postponed()) == 0
+
+
+def test_however_many_images_are_due_all_of_them_are_enqueued(stores, repair):
+    jobs = [accepted(stores, images=100) for _ in range(3)]
+    for job in jobs:
+        stores.jobs.move(
+            job.job.id,
+            lambda before: Move(
+                job=before.job,
+                at=time.time(),
+                images=tuple(replace(image, not_before=time.time() - 1) for image in before.images),
+            ),
+        )
+    stores.redis.delete("rq:queue:process")
+
+    repair.due_images()
+
+    assert len(queued(stores)) == 300
     assert stores.redis.zcard(stores.keys.postponed()) == 0
 
 

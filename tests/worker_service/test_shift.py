@@ -221,3 +221,16 @@ def test_what_can_be_finished_is_and_the_rest_goes_on_all_the_same(stores, floor
     assert floor.running() == []
     assert not stores.redis.keys("rq:job:*")
     assert floor.seen().successful_job_count == 3
+
+
+def test_a_record_that_rq_can_make_nothing_of_is_dropped_and_holds_up_nothing(stores, floor):
+    accepted(stores)
+    stores.redis.hset("rq:job:odd", mapping={"data": "[]", "created_at": "yesterday", "origin": "process"})
+    stores.redis.rpush("rq:queue:process", "odd")
+    accepted(stores)
+
+    floor.serve()
+
+    assert len(floor.runner.ran) == 2
+    assert floor.running() == []
+    assert not stores.redis.exists("rq:job:odd")
