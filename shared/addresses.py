@@ -60,17 +60,27 @@ def public(address: Address) -> bool:
     address = canonical(address)
     if isinstance(address, ipaddress.IPv4Address):
         return not within(address, V4_DENIED)
-    is_isatap = (int(address) >> 32) & 0xFFFFFFFF in ISATAP
-    return address in V6_ALLOWED and not within(address, V6_DENIED) and not is_isatap
+    return address in V6_ALLOWED and not within(address, V6_DENIED) and not _is_isatap(address)
 
 
 def metadata(address: Address) -> bool:
     """Whether a cloud's metadata service answers there: closed whatever the operator opens."""
     address = canonical(address)
-    if within(address, V4_CARRIERS):
-        address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address in METADATA
+    return address in METADATA or _carried(address) in METADATA
 
 
 def within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
+
+
+def _carried(address: Address) -> Address | None:
+    """The v4 address that rides in a v6 address, if one does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if within(address, V4_CARRIERS) or _is_isatap(address):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
+
+
+def _is_isatap(address: ipaddress.IPv6Address) -> bool:
+    return (int(address) >> 32) & 0xFFFFFFFF in ISATAP

@@ -40,11 +40,12 @@ class Leases:
 
     def renew_all(self, runs: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
         """The same for many runs, by job, image and token, in one round trip; those that have no lease."""
-        until = time.time() + self._seconds
-        with self._redis.pipeline(transaction=False) as pipe:
-            for run in runs:
-                pipe.zadd(self._keys.leases(), {lease(*run): until}, xx=True, ch=True)
-            return [run for run, changed in zip(runs, pipe.execute(), strict=True) if not changed]
+        members = [lease(*run) for run in runs]
+        with self._redis.pipeline() as pipe:
+            pipe.zadd(self._keys.leases(), dict.fromkeys(members, time.time() + self._seconds), xx=True)
+            pipe.zmscore(self._keys.leases(), members)
+            _, untils = pipe.execute()
+        return [run for run, until in zip(runs, untils, strict=True) if until is None]
 
     def lapsed(self, now: float) -> list[tuple[str, str, str]]:
         """Job, image and token of every run whose lease has lapsed."""

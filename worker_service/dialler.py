@@ -14,13 +14,17 @@ from worker_service.watchdog import Guard
 
 DNS_SECONDS = 3.0
 CONNECT_SECONDS = 5.0
+# With nothing opened there is still the public internet.
+NOTHING_OPENED = Openings()
 
-Endpoint = tuple[str, int]
+Endpoint = tuple[str | None, int]
+"""Host and port. Without a host: the port of every address that is open by its network alone."""
+
 Connect = Callable[[Address, int, float], socket.socket]
 
 
 class Dialler:
-    """Connects to where the operator lets us go, but never to `closed`: our own (host, port) pairs."""
+    """Connects to where the operator lets us go, but never to `closed`: our own endpoints."""
 
     def __init__(
         self,
@@ -40,7 +44,7 @@ class Dialler:
         found = self._resolve(target, guard)
         if not all(self._openings.allows(target, address) for address in found):
             raise EgressFailed(Reason.BLOCKED)
-        if any(self._is_ours(address, target.port, guard) for address in found):
+        if any(self._is_closed(target, address, guard) for address in found):
             raise EgressFailed(Reason.BLOCKED)
         connection = self._first_connection(found, target.port, guard)
         guard.hold(connection)
@@ -55,9 +59,17 @@ class Dialler:
         except NameNotResolved as error:
             raise EgressFailed(Reason.DNS) from error
 
-    def _is_ours(self, address: Address, port: int, guard: Guard) -> bool:
-        hosts = [host for host, closed_port in self._closed if closed_port == port]
-        return any(_same_machine(address, self._addresses_of(host, port, guard)) for host in hosts)
+    def _is_closed(self, target: Target, address: Address, guard: Guard) -> bool:
+        hosts = [host for host, port in self._closed if port == target.port]
+        if None in hosts and self._is_open_by_network(target, address):
+            return True
+        named = [host for host in hosts if host is not None]
+        return any(_same_machine(address, self._addresses_of(host, target.port, guard)) for host in named)
+
+    def _is_open_by_network(self, target: Target, address: Address) -> bool:
+        return not self._openings.allows_name(target.host) and not NOTHING_OPENED.allows_address(
+            address, target.port
+        )
 
     def _addresses_of(self, host: str, port: int, guard: Guard) -> tuple[Address, ...]:
         try:

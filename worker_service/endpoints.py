@@ -9,12 +9,17 @@ _DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "http": 80, "https": 443}
 
 
 def closed_endpoints(settings: WorkerSettings) -> tuple[Endpoint, ...]:
-    """Host and port of our Redis and of our API, as far as the settings tell them."""
-    urls = [settings.redis_url, *([settings.public_url] if settings.public_url else [])]
-    named = [_endpoint(url) for url in urls if not url.startswith("unix:")]
-    return (*named, ("127.0.0.1", settings.port), ("::1", settings.port))
+    """Host and port of our Redis and of our API, as far as the settings tell them.
+
+    The settings don't tell all addresses that containers have, so their ports are closed without a host too.
+    """
+    redis = [] if settings.redis_url.startswith("unix:") else [_endpoint(settings.redis_url)]
+    public = [_endpoint(settings.public_url)] if settings.public_url else []
+    api = [("127.0.0.1", settings.port), ("::1", settings.port)]
+    ports = dict.fromkeys([*(port for _, port in redis), settings.port])
+    return (*redis, *public, *api, *((None, port) for port in ports))
 
 
-def _endpoint(url: str) -> Endpoint:
+def _endpoint(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     return parts.hostname or "localhost", parts.port or _DEFAULT_PORTS[parts.scheme]

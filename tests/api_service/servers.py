@@ -66,6 +66,9 @@ class Proxy:
         self._answer_to_hold: bytes | None = None
         self._sockets: set[socket.socket] = set()
         self.stalled = threading.Event()
+        # How many requests it has stalled on, each of which its client waited for.
+        self.held = 0
+        self._counting = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
@@ -146,6 +149,9 @@ class Proxy:
     def _hold_requests(self, data: bytes) -> None:
         if self._request_to_hold is not None and self._request_to_hold in data:
             self.stall()
+        if not self._flowing.is_set():
+            with self._counting:
+                self.held += 1
         self._flowing.wait()
         if self._answer_to_hold is not None and self._answer_to_hold in data:
             self.stall()

@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 from tests.faults.house import PATIENCE, House
-from tests.faults.points import thaw
+from tests.faults.pauses import thaw
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.faults.accounts import leftovers
-from tests.faults.house import House
+from tests.faults.house import SERVED, House
 from tests.receivers import answers
 
 # A lease that lapses and a sweep that comes in a fraction of the usual time.
@@ -60,6 +60,7 @@ def quiet(house):
     """Every program is up before the test, and nothing of it is left afterwards."""
     house.wait_until_up()
     house.receiver.script = [answers(200)]
+    house.images.script = [SERVED]
     yield
     house.wait_until_up()
     assert not leftovers(house)

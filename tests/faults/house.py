@@ -27,23 +27,30 @@ from tests.faults.gates import STEPS, Gate
 from tests.faults.server import Server
 from tests.processes import Program, children, is_alive, is_stopped, is_there, worker_command
 from tests.receivers import Receiver
+from tests.receivers import answers as answers_with
 from worker_service.settings import WorkerSettings
 
 # On two slow cores that other tests share.
 PATIENCE = 90
-PICTURE = base64.b64encode(photos.jpeg(96, 64)).decode()
+BYTES = photos.jpeg(96, 64)
+PICTURE = base64.b64encode(BYTES).decode()
 GUNICORN = ["-m", "gunicorn", "-c", "api_service/gunicorn.py", "api_service.app:create_app()"]
 SERVER = ["--port", "0", "--save", "", "--maxmemory", "512mb", "--maxmemory-policy", "noeviction"]
-SERVING = ("process", "deliver")
+SERVING = ("process", "fetch", "deliver")
+SERVED = answers_with(200, BYTES, Content_Type="image/jpeg")
 ROLES = (*SERVING, "sweep")
 
 
 class House:
-    """A server that writes every command to its disk, the API, one worker of each role, and a receiver."""
+    """A server that writes every command to its disk, the API, and one worker of each role.
+
+    Outside of it are a receiver of callbacks and a server of images.
+    """
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.receiver = Receiver()
+        self.images = Receiver(SERVED)
         self._sockets = Path(tempfile.mkdtemp(prefix="darkroom-"))
         self._port = _free_port()
         self.environ = {
@@ -66,6 +73,7 @@ class House:
 
     def __enter__(self) -> Self:
         self.receiver.__enter__()
+        self.images.__enter__()
         data = self.folder / "redis"
         data.mkdir()
         files = ["--unixsocket", f"{self._sockets}/redis.sock", "--dir", str(data)]
@@ -80,6 +88,7 @@ class House:
 
     def __exit__(self, *_: object) -> None:
         self.receiver.__exit__()
+        self.images.__exit__()
         for name in reversed(self.programs):
             self.programs[name].stop()
         self.redis.close()
@@ -200,28 +209,6 @@ class House:
         """SIGSTOP a process, and wait until it has stopped."""
         os.kill(pid, signal.SIGSTOP)
         wait_until(lambda: is_stopped(pid))
-
-    def stop_in_wait(self, role: Role) -> int:
-        """SIGSTOP the role's worker while all are idle: it is given the next task and does no more."""
-        pid = self.programs[role].pid
-        while True:
-            wait_until(lambda: self.server.idle_workers() == len(SERVING), PATIENCE)
-            self.stop(pid)
-            if self.server.idle_workers() == len(SERVING):
-                return pid
-            os.kill(pid, signal.SIGCONT)
-
-    def stop_amid_sweep(self) -> None:
-        """SIGSTOP the sweep while it holds its lock, however short that is."""
-        sweep, lock = self.programs["sweep"].pid, self.stores.keys.sweep_lock()
-        until = time.monotonic() + PATIENCE
-        while True:
-            while not self.redis.exists(lock):
-                assert time.monotonic() < until, "it does not sweep"
-            self.stop(sweep)
-            if self.redis.exists(lock):
-                return
-            os.kill(sweep, signal.SIGCONT)
 
     def hurry_deliveries(self) -> None:
         """Have every delivery that is under way or waits be due now, as if its time had passed."""

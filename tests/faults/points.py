@@ -4,8 +4,6 @@ Each is entered with the job there, and left by letting it go on, whoever has di
 """
 
 import contextlib
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,16 +13,28 @@ from shared.stages import Role
 from tests.conftest import wait_until
 from tests.faults.accounts import arrivals
 from tests.faults.gates import Gate
-from tests.faults.house import PATIENCE, House
+from tests.faults.house import BYTES, PATIENCE, House
+from tests.faults.pauses import stop_in_wait, thaw
 from tests.receivers import Behaviour, Wire
 
 Point = Callable[[House], AbstractContextManager[str]]
 
 
 @contextlib.contextmanager
+def fetching(house: House) -> Iterator[str]:
+    """The server of images has sent half of one."""
+    sent, released = threading.Event(), threading.Event()
+    house.images.script = [half_then_the_rest(sent, released)]
+    job = house.submit(images=[{"url": house.images.url()}])
+    assert sent.wait(PATIENCE)
+    yield job
+    released.set()
+
+
+@contextlib.contextmanager
 def taken(house: House) -> Iterator[str]:
     """A worker has taken the image's task off the queue, and done no more."""
-    pid = house.stop_in_wait(Role.PROCESS)
+    pid = stop_in_wait(house, Role.PROCESS)
     job = house.submit()
     wait_until(lambda: house.stores.task_books.intermediate(Role.PROCESS))
     yield job
@@ -93,7 +103,7 @@ def ended(house: House) -> Iterator[str]:
 @contextlib.contextmanager
 def owed(house: House) -> Iterator[str]:
     """A courier has taken the callback's task off the queue, and not posted."""
-    courier = house.stop_in_wait(Role.DELIVER)
+    courier = stop_in_wait(house, Role.DELIVER)
     job = house.submit()
     house.ended(job)
     wait_until(lambda: house.stores.task_books.intermediate(Role.DELIVER))
@@ -122,13 +132,7 @@ def posted(house: House) -> Iterator[str]:
     house.server.go_on()
 
 
-POINTS: tuple[Point, ...] = (taken, begun, working, worked, ending, ended, owed, posting, posted)
-
-
-def thaw(pid: int) -> None:
-    """Let a stopped process go on, if nobody killed it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+POINTS: tuple[Point, ...] = (fetching, taken, begun, working, worked, ending, ended, owed, posting, posted)
 
 
 def answers_after(released: threading.Event) -> Behaviour:
@@ -138,6 +142,22 @@ def answers_after(released: threading.Event) -> Behaviour:
         wire.request()
         released.wait(PATIENCE)
         wire.send(b"HTTP/1.1 204 Status\r\n\r\n")
+
+    return behave
+
+
+def half_then_the_rest(
+    sent: threading.Event, released: threading.Event, seconds: float = PATIENCE
+) -> Behaviour:
+    """Takes the request, sends half of an image, and the rest once it is released or so long has passed."""
+    half = len(BYTES) // 2
+
+    def behave(wire: Wire) -> None:
+        wire.request()
+        wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(BYTES)}\r\n\r\n".encode() + BYTES[:half])
+        sent.set()
+        released.wait(seconds)
+        wire.send(BYTES[half:])
 
     return behave
 

@@ -7,7 +7,8 @@ from tests.conftest import wait_until
 from tests.faults.absences import away, refusals
 from tests.faults.accounts import arrivals, assert_each_image_ended_once, assert_settled
 from tests.faults.house import PATIENCE
-from tests.faults.points import answers_after, thaw
+from tests.faults.pauses import thaw
+from tests.faults.points import answers_after, fetching
 from tests.processes import is_alive
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
@@ -68,6 +69,18 @@ def test_a_server_that_hangs_for_longer_than_a_lease_costs_no_image_its_run(hous
 
     assert_settled(house, job)
     assert house.job(job)["images"][0]["attempts"] == 1
+
+
+def test_a_server_that_hangs_for_longer_than_a_lease_costs_no_fetch_its_run(house):
+    before = house.images.connections
+    with fetching(house) as job:
+        with away(house, "frozen"):
+            time.sleep(2 * int(house.environ["DARKROOM_LEASE"]))
+        wait_until_swept(house, times=5)
+
+    assert_settled(house, job)
+    assert house.job(job)["images"][0]["attempts"] == 2
+    assert house.images.connections == before + 1
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])

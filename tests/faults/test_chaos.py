@@ -14,12 +14,27 @@ from tests import photos
 from tests.faults.accounts import assert_each_image_ended_once, assert_settled
 from tests.faults.conftest import Chaos
 from tests.faults.house import PICTURE, House
+from tests.faults.points import half_then_the_rest
 from tests.receivers import Behaviour, Wire, answers
 
 pytestmark = pytest.mark.timeout(3600)
 
-VICTIMS = ["child", "child", "process", "machine", "other", "api", "deliver", "sweep", "redis"]
+VICTIMS = [
+    "child",
+    "child",
+    "process",
+    "machine",
+    "other",
+    "fetch",
+    "fetch",
+    "api",
+    "deliver",
+    "sweep",
+    "redis",
+]
 CLIENTS = 3
+# Seconds in the midst of an image that is fetched.
+SLOWNESS = 0.5
 CORRUPT = base64.b64encode(photos.jpeg(96, 64)[:700]).decode()
 # An innocent image may be at work when its child is killed, so more than the usual deaths are forgiven.
 FORGIVING = {"DARKROOM_CRASH_ATTEMPTS": "6", "DARKROOM_MAX_ATTEMPTS": "100"}
@@ -30,6 +45,7 @@ def test_whatever_is_killed_or_frozen_each_job_ends_once_and_its_caller_is_told(
     print(f"CHAOS_SEED={chaos.seed}")
     house = own_house(**FORGIVING)
     house.receiver.script = [fails_every(5)]
+    house.images.script = [half_then_the_rest(threading.Event(), threading.Event(), SLOWNESS)]
 
     with house.another_worker():
         jobs = accepted_amid_kills(house, chaos)
@@ -85,7 +101,7 @@ def a_job(house: House, chaos: Chaos, number: int) -> Accepted:
     """One of a client's jobs. The clients spread theirs over the time of the strikes."""
     dice = random.Random(chaos.seed + number)
     time.sleep(dice.uniform(0, 2 * CLIENTS * chaos.seconds / chaos.jobs))
-    kind = dice.choices([healthy, damaged, deadly, canceled, retried], weights=[6, 2, 1, 2, 1])[0]
+    kind = dice.choices([healthy, fetched, damaged, deadly, canceled, retried], weights=[6, 4, 2, 1, 2, 1])[0]
     return kind(house, dice)
 
 
@@ -93,6 +109,12 @@ def healthy(house: House, dice: random.Random) -> Accepted:
     steps = [{"step": "metadata"}, {"step": "thumbnails"}]
     job = house.submit(*steps, images=dice.randint(1, 5), priority=dice.choice(["normal", "high"]))
     return job, {State.DONE}
+
+
+def fetched(house: House, dice: random.Random) -> Accepted:
+    urls = [{"url": house.images.url(f"/{number}")} for number in range(dice.randint(1, 5))]
+    uploads = [{"data": PICTURE}] * dice.randint(0, 2)
+    return house.submit(images=[*urls, *uploads]), {State.DONE}
 
 
 def damaged(house: House, dice: random.Random) -> Accepted:

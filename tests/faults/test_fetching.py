@@ -1,4 +1,3 @@
-import base64
 import os
 import signal
 
@@ -7,22 +6,16 @@ import pytest
 from tests import photos
 from tests.conftest import wait_until
 from tests.faults.accounts import assert_each_image_ended_once, assert_settled
-from tests.faults.house import PATIENCE, PICTURE, SERVING
-from tests.processes import worker_command
+from tests.faults.house import BYTES, PATIENCE, PICTURE, SERVED, SERVING
 from tests.receivers import Receiver, answers, drips, hangs, waits_then
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
 
-BYTES = base64.b64decode(PICTURE)
-SERVED = answers(200, BYTES, Content_Type="image/jpeg")
 
-
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture
 def fetching(house):
-    """A worker of the role, started again when it dies."""
-    program = house.start("fetch", worker_command("fetch"))
-    wait_until(lambda: house.stores.liveness.workers().get("fetch"), PATIENCE)
-    return program
+    """The worker of the role, started again when it dies."""
+    return house.programs["fetch"]
 
 
 @pytest.fixture
@@ -116,7 +109,7 @@ def test_a_fetch_under_way_is_finished_when_its_worker_is_told_to_stop(house, fe
 
     with fetching.kept_down():
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: house.server.idle_workers() == len(SERVING))
+        wait_until(lambda: house.server.idle_workers() == len(SERVING) - 1)
         assert fetching.is_alive
         server.released.set()
         wait_until(lambda: not fetching.is_alive, PATIENCE)

@@ -6,14 +6,15 @@ from shared.jobs import fresh_id
 from tests.conftest import wait_until
 from tests.faults.accounts import assert_each_image_ended_once, assert_settled
 from tests.faults.house import PATIENCE
-from tests.faults.points import POINTS, Point, ending, worked, working
+from tests.faults.pauses import stop_amid_sweep
+from tests.faults.points import POINTS, Point, ending, fetching, worked, working
 from tests.processes import is_alive
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
 
 # Each is the end of the child: its parent ends it, or it goes with its parent.
 WORKERS = ("child", "process", "machine")
-VICTIMS = (*WORKERS, "api", "deliver", "sweep", "redis")
+VICTIMS = (*WORKERS, "fetch", "api", "deliver", "sweep", "redis")
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -77,7 +78,7 @@ def test_a_sweep_killed_while_it_sweeps_holds_up_the_next_for_a_lease_at_most(ho
     gate = house.gate()
     job = house.submit(gate.step)
     wait_until(lambda: gate.visitors)
-    house.stop_amid_sweep()
+    stop_amid_sweep(house)
     house.kill("machine")
 
     house.kill("sweep")
@@ -118,7 +119,12 @@ def test_an_api_killed_while_it_reads_a_request_leaves_nothing_of_it(house):
 
 
 def runs(point: Point, victim: str) -> set[int]:
-    """How often the image may have run: what others die of is not its business."""
+    """How often the image may have run: what others die of is not its business.
+
+    One that is fetched runs twice anyway.
+    """
+    if point is fetching:
+        return {3} if victim == "fetch" else {2}
     if victim not in WORKERS:
         return {1}
     if point in (working, worked):
@@ -130,7 +136,7 @@ def runs(point: Point, victim: str) -> set[int]:
 def hurry(house, victim):
     """Have what RQ or the clock would wait for after this death be due now."""
     house.wait_until_answers()
-    if victim in ("process", "machine"):
+    if victim in ("process", "machine", "fetch"):
         house.hurry_tasks()
     if victim in ("deliver", "redis"):
         house.hurry_deliveries()

@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.faults.accounts import assert_each_image_ended_once, assert_settled
 from tests.faults.house import PATIENCE
-from tests.faults.points import thaw
+from tests.faults.pauses import thaw
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
 

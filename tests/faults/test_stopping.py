@@ -9,7 +9,8 @@ import requests
 from tests.conftest import wait_until
 from tests.faults.accounts import arrivals, assert_settled, leftovers
 from tests.faults.house import PATIENCE
-from tests.faults.points import owed, posting, taken, thaw
+from tests.faults.pauses import stop_amid_sweep, thaw
+from tests.faults.points import owed, posting, taken
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quiet")]
 
@@ -96,7 +97,7 @@ def test_a_task_that_comes_together_with_the_order_to_stop_is_not_lost(house, na
 def test_a_sweep_told_to_stop_amid_its_work_leaves_no_lock(house):
     sweep, lock = house.programs["sweep"], house.stores.keys.sweep_lock()
     with sweep.kept_down():
-        house.stop_amid_sweep()
+        stop_amid_sweep(house)
         # So that it doesn't lapse by itself before anybody looks.
         house.redis.expire(lock, 60)
         sweep.signal(signal.SIGTERM)

@@ -21,7 +21,8 @@ PUBLIC = """
 """
 METADATA = """
     169.254.169.254 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::254 ::ffff:169.254.169.254
-    ::169.254.169.254 ::ffff:0:a9fe:a9fe 64:ff9b::a9fe:a9fe
+    ::169.254.169.254 ::ffff:0:a9fe:a9fe 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: 2002:6464:64c8::1
+    2001:db8::5efe:a9fe:a9fe fe80::200:5efe:a9fe:a9fe
 """
 
 
@@ -40,7 +41,18 @@ def test_a_metadata_address_is_known_in_every_dress(text):
     assert addresses.metadata(ipaddress.ip_address(text))
 
 
-@pytest.mark.parametrize("text", ["169.254.169.253", "10.0.0.1", "8.8.8.8", "fd00:ec2::253", "::1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "169.254.169.253",
+        "10.0.0.1",
+        "8.8.8.8",
+        "fd00:ec2::253",
+        "::1",
+        "2002:808:808::a9fe:a9fe",
+        "2001:db8::5efe:808:808",
+    ],
+)
 def test_other_addresses_are_not_taken_for_metadata(text):
     assert not addresses.metadata(ipaddress.ip_address(text))
 

@@ -17,6 +17,16 @@ def test_a_lease_renewed_twice_in_a_moment_is_there_each_time(stores, monkeypatc
     assert stores.leases.renew("job", "image", "token")
 
 
+def test_many_leases_renewed_twice_in_a_moment_are_there_each_time(stores, monkeypatch):
+    granted(stores)
+    run, lost = ("job", "image", "token"), ("job", "image", "other")
+    now = time.time() + 1
+    monkeypatch.setattr("shared.leases.time.time", lambda: now)
+
+    assert stores.leases.renew_all([run, lost]) == [lost]
+    assert stores.leases.renew_all([run, lost]) == [lost]
+
+
 def test_a_lease_that_others_ended_is_not_renewed(stores):
     granted(stores)
     stores.leases.drop("job", "image", "token")

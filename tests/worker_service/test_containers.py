@@ -1,5 +1,4 @@
 import struct
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -28,19 +27,17 @@ def outcome(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "directories"),
     [
-        b"II*\0" + struct.pack("<IHI", 8, 0, 8),
-        b"MM\0*" + struct.pack(">IHI", 8, 0, 8),
-        b"II*\0" + struct.pack("<IHIHI", 8, 0, 14, 0, 8),
-        b"II+\0\x08\0\0\0" + struct.pack("<QQQ", 16, 0, 16),
+        (b"II*\0" + struct.pack("<IHI", 8, 0, 8), 1),
+        (b"MM\0*" + struct.pack(">IHI", 8, 0, 8), 1),
+        (b"II*\0" + struct.pack("<IHIHI", 8, 0, 14, 0, 8), 2),
+        (b"II+\0\x08\0\0\0" + struct.pack("<QQQ", 16, 0, 16), 1),
     ],
 )
-def test_a_tiff_that_goes_round_in_circles_is_corrupt_in_no_time(data):
-    started = time.process_time()
-
+def test_a_tiff_that_goes_round_in_circles_is_corrupt_after_one_round(data, directories):
+    assert containers.tiff_frames(data, 10**6) == directories
     assert outcome(data) == Code.IMAGE_CORRUPT
-    assert time.process_time() - started < 0.5
 
 
 @settings(max_examples=500, deadline=None)
@@ -73,12 +70,12 @@ def test_a_damaged_tiff_comes_to_one_end_or_another(damages):
     }
 
 
-def test_a_chain_of_millions_of_directories_is_not_followed_to_its_end():
-    links = b"".join(struct.pack("<HI", 0, 8 + 6 * (index + 1)) for index in range(2_000_000))
-    started = time.process_time()
+@pytest.mark.parametrize(("count", "is_seen"), [(9_999, True), (10_000, False), (200_000, False)])
+def test_the_end_of_a_chain_of_too_many_directories_is_not_looked_for(count, is_seen):
+    links = b"".join(struct.pack("<HI", 0, 8 + 6 * (index + 1)) for index in range(count))
 
-    assert containers.is_cut_short("tiff", b"II*\0" + struct.pack("<I", 8) + links) is False
-    assert time.process_time() - started < 0.2
+    # The last one points behind the end of the file.
+    assert containers.is_cut_short("tiff", b"II*\0" + struct.pack("<I", 8) + links) is is_seen
 
 
 def test_a_tiff_whose_next_page_is_missing_is_cut_short():
