@@ -145,9 +145,9 @@ def broken(job: Job, image: Image, failure: Failure, *, attempts: Attempts, now:
     return failed(job, image, failure, now=now, ttl=ttl)
 
 
-def postponed(job: Job, image: Image, *, until: float, now: float) -> Move:
-    """The image waits for a moment before it is enqueued again."""
-    waiting = replace(image, status=State.QUEUED, token=None, task_id=fresh_id(), not_before=until)
+def postponed(job: Job, image: Image, *, until: float, now: float, task_id: str | None = None) -> Move:
+    """The image waits for a moment before it is enqueued again; who keeps `task_id` may run it earlier."""
+    waiting = replace(image, status=State.QUEUED, token=None, task_id=task_id or fresh_id(), not_before=until)
     return Move(job=job, at=now, images=(waiting,))
 
 

@@ -118,10 +118,9 @@ def parse(url: str, openings: Openings) -> Target:
 def origin(url: str) -> str:
     """Scheme, host and port of a URL, in one spelling; of one that we won't call, the URL itself."""
     try:
-        target = _read(url)
+        return _read(url).origin
     except UrlRefused:
         return url
-    return f"{target.scheme}://{target.host}:{target.port}"
 
 
 def canonical_host(text: str) -> str | None:

@@ -22,8 +22,6 @@ from tests import photos
 from tests.clients import Client
 from tests.receivers import Receiver
 from worker_service import decode, registry, rq_options, services, tasks
-from worker_service.fetching import PER_HOST
-from worker_service.host_lines import HostLines
 from worker_service.lease_keeper import LeaseKeeper
 from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
@@ -122,7 +120,7 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     settings = WorkerSettings.from_env(environ)
     stores = Stores.open(settings)
     decode.prepare()
-    fetcher = services.fetcher(settings, stores, LeaseKeeper(stores.leases), HostLines(PER_HOST))
+    fetcher = services.fetcher(settings, stores, LeaseKeeper(stores.leases))
     handlers: dict[Role, Callable[..., None]] = {
         Role.FETCH: fetcher.fetch,
         Role.PROCESS: _in_this_process(services.runner(settings, stores, registry.load(settings.steps_dir))),

@@ -30,7 +30,7 @@ PIECE_BYTES = 65536
 # An answer counts from its headers on: its body is for the log, and gets no more than this.
 BODY_SECONDS = 2.0
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,10 @@ class Egress:
         self._silence = silence
         self._watchdog = Watchdog()
 
+    def guard(self, deadline: float) -> Guard:
+        """What keeps exchanges to a deadline, an instant of `time.monotonic()`; used as a context manager."""
+        return self._watchdog.guard(deadline)
+
     def post(
         self,
         url: str,
@@ -90,7 +94,7 @@ class Egress:
         exchange: `keep` bytes of it are read for at most `patience` seconds, then the connection is cut.
         `begun` is given what ends the exchange early, as if its deadline had come.
         """
-        with self._watchdog.guard(deadline) as guard:
+        with self.guard(deadline) as guard:
             if begun is not None:
                 begun(guard.expire)
             with self._exchange("POST", url, _sendable(headers), body, guard) as response:
@@ -202,7 +206,7 @@ def _reason(error: Exception) -> Reason:
 
 
 def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
-    if any(_CONTROL.search(name) or _CONTROL.search(value) for name, value in headers.items()):
+    if any(CONTROL.search(name) or CONTROL.search(value) for name, value in headers.items()):
         raise ValueError("A header must not hold control characters.")
     given = {name.lower(): value for name, value in headers.items()}
     return {"user-agent": "Darkroom", **given, "accept-encoding": "identity", "connection": "close"}

@@ -1,40 +1,41 @@
 """The `fetch` role: brings the sources that are URLs, many at a time, and decodes nothing.
 
-A host has a few fetches at a time. Images that find it busy are postponed, which the sweep undoes should this
-process die, and stand in line here: whoever has fetched from the host goes on with the next of them.
+Images that find their host busy are postponed, which the sweep undoes should this process die, and most of
+them also wait here: whoever has fetched from the host goes on with the next of them.
 """
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from shared import moves
 from shared.blobs import Blobs
 from shared.capacity import Capacity
-from shared.errors import Refused
+from shared.errors import ImageFailed, Refused
 from shared.job_store import JobStore
 from shared.jobs import Image, Job, State, fresh_id
 from shared.moves import Move
 from shared.snapshots import Snapshot
 from shared.stages import Role
 from shared.stores import Stores
-from shared.urls import Openings, UrlRefused, parse
+from shared.urls import origin
 from worker_service import rq_options, services, tasks
+from worker_service.clocks import ROOM_SECONDS, clock
 from worker_service.concurrent import ConcurrentWorker
-from worker_service.host_lines import HostLines
+from worker_service.hosts import SHORTEST_AWAY, Call, Hosts
 from worker_service.lease_keeper import LeaseKeeper
 from worker_service.patience import patiently
-from worker_service.product import Product
+from worker_service.product import HandedBack, Product
 from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
 from worker_service.sources import Sources
 
 log = logging.getLogger(__name__)
 
-PER_HOST = 4
 # Seconds after which an image that waits for its host is enqueued anew, should nobody here have called it.
 WAITS = 30
 # Seconds between looks at a Redis that has no room for what was fetched.
@@ -46,13 +47,15 @@ Ticket = tuple[str, str, str]
 
 def run(settings: WorkerSettings, stores: Stores) -> None:
     """Serve the queue, and the leases of what runs, until asked to stop."""
-    keeper, hosts = LeaseKeeper(stores.leases), HostLines[Ticket](PER_HOST)
-    tasks.bind(Role.FETCH, services.fetcher(settings, stores, keeper, hosts).fetch)
+    keeper = LeaseKeeper(stores.leases)
+    fetcher = services.fetcher(settings, stores, keeper)
+    tasks.bind(Role.FETCH, fetcher.fetch)
     stopping = threading.Event()
     renewal = threading.Thread(target=keeper.serve, args=(stopping,), name="leases", daemon=True)
     renewal.start()
+    room = clock("room", ROOM_SECONDS, fetcher.make_room, stopping)
     worker = FetchingWorker(
-        hosts,
+        fetcher,
         threads=settings.io_threads,
         liveness=stores.liveness,
         **rq_options.of(Role.FETCH, settings),
@@ -60,40 +63,71 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     worker.work()
     stopping.set()
     renewal.join()
+    room.join()
 
 
 class FetchingWorker(ConcurrentWorker):
     """Asked to stop, it finishes what is under way and leaves those in line to others."""
 
-    def __init__(self, hosts: HostLines[Ticket], **options: Any) -> None:
+    def __init__(self, fetcher: "Fetcher", **options: Any) -> None:
         super().__init__(Role.FETCH, **options)
-        self._hosts = hosts
+        self._fetcher = fetcher
 
     def teardown(self) -> None:
-        self._hosts.close()
+        self._fetcher.stop()
         super().teardown()
 
 
 class Download:
-    """The work of the `fetch` stage: the bytes behind a URL become a staged blob."""
+    """The work of the `fetch` stage, for one `call`: the bytes behind a URL become a staged blob."""
 
-    def __init__(self, *, sources: Sources, blobs: Blobs, capacity: Capacity, keeper: LeaseKeeper) -> None:
+    def __init__(
+        self,
+        call: Call,
+        *,
+        sources: Sources,
+        blobs: Blobs,
+        capacity: Capacity,
+        keeper: LeaseKeeper,
+        stopping: threading.Event,
+    ) -> None:
+        self._call = call
         self._sources = sources
         self._blobs = blobs
         self._capacity = capacity
         self._keeper = keeper
+        self._stopping = stopping
 
     def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
-        """Fetch the source, keeping it once there is room. Raises `ImageFailed`."""
+        """Fetch the source, keeping it once there is room. Raises `ImageFailed` or `HandedBack`."""
         assert image.url is not None
         assert image.token is not None
-        data = self._sources.fetch(image.url, partial(self._keeper.ending, image.token))
+        data = self._fetched(image.url, image.token)
         check()
         while not patiently(lambda: self._has_room(len(data))):
-            time.sleep(ROOM_POLL)
+            if self._stopping.wait(ROOM_POLL):
+                raise HandedBack
             check()
         [blob] = patiently(lambda: self._blobs.stage([data]))
         return Product(source=blob)
+
+    def _fetched(self, url: str, token: str) -> bytes:
+        try:
+            return self._sources.fetch(url, partial(self._watch, token))
+        except ImageFailed as error:
+            if self._call.was_cut:
+                raise HandedBack(SHORTEST_AWAY) from error
+            raise
+
+    @contextlib.contextmanager
+    def _watch(self, token: str, end: Callable[[], None]) -> Iterator[None]:
+        def withdraw() -> None:
+            self._call.withdraw()
+            end()
+
+        with self._call.being_made(), self._keeper.ending(token, withdraw):
+            self._call.can_be_cut_by(end)
+            yield
 
     def _has_room(self, size: int) -> bool:
         try:
@@ -105,64 +139,80 @@ class Download:
 
 
 class Fetcher:
-    """Runs images through the stage, a few of each host at a time."""
+    """Runs images through the stage, as their hosts have places. `runner` makes what runs one in a call."""
 
     def __init__(
         self,
         *,
         job_store: JobStore,
-        runner: Runner,
+        runner: Callable[[Call], Runner],
         keeper: LeaseKeeper,
-        hosts: HostLines[Ticket],
-        openings: Openings,
+        hosts: Hosts[Ticket],
+        stopping: threading.Event,
     ) -> None:
         self._jobs = job_store
         self._runner = runner
         self._keeper = keeper
         self._hosts = hosts
-        self._openings = openings
+        self._stopping = stopping
 
     def fetch(self, job_id: str, image_id: str, task_id: str) -> None:
-        """Fetch the image, and then those in line for its host; or put it in line, if the host is busy."""
-        image = patiently(lambda: self._jobs.image(job_id, image_id))
-        if image is None or image.task_id != task_id or image.url is None:
+        """Fetch the image, and then those in line for its host; or have it wait, if that is busy."""
+        found = patiently(lambda: self._found(job_id, image_id))
+        image = found.image(image_id) if found else None
+        if found is None or image is None or image.task_id != task_id or image.url is None:
             log.info("nothing to do: the image was canceled, forgotten or taken by another run")
             return
-        host = self._host(image.url)
-        ticket: Ticket | None = (job_id, image_id, task_id)
-        if not self._hosts.enter(host):
-            ticket = self._postponed(job_id, image_id, task_id)
-            if ticket is None or not self._hosts.enter_or_wait(host, f"{job_id}/{image_id}", ticket):
-                return
-        while ticket is not None:
-            self._run(*ticket)
-            ticket = self._hosts.pass_on(host)
+        ticket, is_urgent = (job_id, image_id, task_id), found.job.priority == "high"
+        call = self._hosts.arrive(origin(image.url), ticket, urgent=is_urgent)
+        if isinstance(call, Call):
+            self._serve(ticket, call)
+        elif call:
+            self._postpone(ticket, call)
+        else:
+            # Whoever has its turn for it may be first, and needs the task that it stands in line with.
+            self._postpone(ticket, WAITS, next_task=task_id)
 
-    def _run(self, job_id: str, image_id: str, task_id: str) -> None:
+    def make_room(self) -> None:
+        """Cut the fetches that take long while too many others do; their runs don't count."""
+        self._hosts.make_room()
+
+    def stop(self) -> None:
+        """Begin nothing any more, and wait for no room."""
+        self._stopping.set()
+        self._hosts.close()
+
+    def _serve(self, ticket: Ticket, call: Call) -> None:
+        turn: tuple[Ticket, Call] | None = (ticket, call)
+        while turn is not None:
+            self._run(*turn)
+            turn, away = self._hosts.leave(turn[1])
+            for each, seconds in away:
+                self._postpone(each, seconds)
+
+    def _run(self, ticket: Ticket, call: Call) -> None:
+        job_id, image_id, task_id = ticket
         token = fresh_id()
         try:
             with self._keeper.keeping(job_id, image_id, token) as taken:
-                self._runner.process(job_id, image_id, task_id, token, taken)
+                self._runner(call).process(job_id, image_id, task_id, token, taken)
         except Exception:
             # The lease lapses, and the sweep puts the image back.
             log.exception("the run of image %s of job %s broke", image_id, job_id)
 
-    def _postponed(self, job_id: str, image_id: str, task_id: str) -> Ticket | None:
-        """Have the image wait; its next task, or None if it was overtaken."""
+    def _postpone(self, ticket: Ticket, seconds: float, *, next_task: str | None = None) -> None:
+        job_id, image_id, task_id = ticket
 
         def decide(snapshot: Snapshot) -> Move | None:
             image, now = snapshot.image(image_id), time.time()
             if image is None or image.task_id != task_id or image.status is not State.QUEUED:
                 return None
-            return moves.postponed(snapshot.job, image, until=now + WAITS, now=now)
+            return moves.postponed(snapshot.job, image, until=now + seconds, now=now, task_id=next_task)
 
-        after = patiently(lambda: self._jobs.move(job_id, decide, images=[image_id]))
-        image = after.image(image_id) if after else None
-        return (job_id, image_id, image.task_id) if image else None
+        patiently(lambda: self._jobs.move(job_id, decide, images=[image_id]))
 
-    def _host(self, url: str) -> str:
+    def _found(self, job_id: str, image_id: str) -> Snapshot | None:
         try:
-            return parse(url, self._openings).origin
-        except UrlRefused:
-            # The run will say so.
-            return ""
+            return self._jobs.get(job_id, images=[image_id])
+        except Refused:
+            return None

@@ -1,6 +1,7 @@
 """Patience with Redis: workers wait for it, and go on where they were."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,17 +19,18 @@ PASSING = ("LOADING", "MISCONF", "MASTERDOWN", "READONLY", "NOREPLICAS", "BUSY "
 T = TypeVar("T")
 
 
-def patiently(attempt: Callable[[], T]) -> T:
+def patiently(attempt: Callable[[], T], *, seconds: float = math.inf) -> T:
     """Do what needs Redis as often as it takes: away, full, or with an answer that got lost.
 
     `attempt` may have been done when it is done again, so it must recognise its own work. Raises what Redis
-    will never do.
+    will never do, and what still fails after so many `seconds`.
     """
+    last = time.monotonic() + seconds
     while True:
         try:
             return attempt()
         except RedisError as error:
-            if not passes(error):
+            if not passes(error) or time.monotonic() >= last:
                 raise
             log.warning("waiting for Redis: %s", error)
             time.sleep(PAUSE)

@@ -16,8 +16,22 @@ class Product:
     source: str | None = None
 
 
+class HandedBack(Exception):
+    """The work was given up for a reason that isn't the image's: it waits again, and has spent no run.
+
+    It is the first in its queue, or comes back after some `seconds`.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class Producer(Protocol):
     """Does the work of one stage."""
 
     def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
-        """Do the image's stage, or raise `ImageFailed`; `check` raises when the run has been overtaken."""
+        """Do the image's stage, or raise `ImageFailed` or `HandedBack`.
+
+        `check` raises when the run has been overtaken.
+        """

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared import moves
 from shared.errors import Code, ImageFailed
@@ -14,7 +14,7 @@ from shared.observe import bound
 from shared.snapshots import Snapshot
 from shared.transactions import Commit, commit
 from worker_service.patience import patiently
-from worker_service.product import Producer, Product
+from worker_service.product import HandedBack, Producer, Product
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +116,9 @@ class Runner:
             outcome = self._outcome(run, finish)
         except Stale:
             raise
+        except HandedBack as back:
+            self._hand_back(run, back.seconds)
+            return True
         except Exception:
             log.exception("the image ended in an error that nobody expected")
             outcome = self._failed(run, BROKEN)
@@ -130,6 +133,16 @@ class Runner:
             return self._failed(run, Failure(error.code, error.detail, error.retryable))
         self._move(run, lambda job, image: self._advancing(job, image, product), finish)
         return None
+
+    def _hand_back(self, run: Run, seconds: float | None) -> None:
+        def becoming(job: Job, image: Image) -> Move:
+            unspent, now = replace(image, attempts=image.attempts - 1, runs=image.runs - 1), time.time()
+            if seconds is None:
+                return moves.put_back(job, unspent, now=now)
+            return moves.postponed(job, unspent, until=now + seconds, now=now)
+
+        self._move(run, becoming)
+        log.info("the image waits again, as if it had not been begun")
 
     def _failed(self, run: Run, failure: Failure) -> Code:
         self._move(run, lambda job, image: self._failing(job, image, failure))

@@ -5,6 +5,7 @@ round.
 """
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,15 @@ from shared.stores import Stores
 from worker_service.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from worker_service.fetching import Fetcher, Ticket
-    from worker_service.host_lines import HostLines
+    from worker_service.fetching import Fetcher
+    from worker_service.hosts import Call
     from worker_service.lease_keeper import LeaseKeeper
     from worker_service.runner import Runner
     from worker_service.steps import Step
     from worker_service.sweep import Sweep
     from worker_service.webhooks import Courier
 
-# Calls to one receiver at a time.
+# Calls to one host at a time.
 CALLS_PER_HOST = 4
 
 
@@ -43,33 +44,40 @@ def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[A
     )
 
 
-def fetcher(
-    settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper", hosts: "HostLines[Ticket]"
-) -> "Fetcher":
+def fetcher(settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper") -> "Fetcher":
     from shared.capacity import Capacity
     from shared.urls import Openings
     from worker_service.egress import Egress
     from worker_service.endpoints import closed_endpoints
-    from worker_service.fetching import Download, Fetcher
+    from worker_service.fetching import Download, Fetcher, Ticket
+    from worker_service.hosts import Hosts
     from worker_service.runner import Runner
     from worker_service.sources import Sources
 
-    openings = Openings.of(settings.egress_allow)
     # A source has one deadline, for all of it.
-    egress = Egress(openings, closed_endpoints(settings), silence=math.inf)
-    download = Download(
-        sources=Sources(egress, max_bytes=settings.max_upload_bytes),
-        blobs=stores.blobs,
-        capacity=Capacity(stores.redis, stores.keys, stores.queues, max_queued=0),
-        keeper=keeper,
-    )
-    runner = Runner(
-        job_store=stores.jobs,
-        producer=download,
-        result_ttl=settings.result_ttl,
-        attempts=settings.attempts(),
-    )
-    return Fetcher(job_store=stores.jobs, runner=runner, keeper=keeper, hosts=hosts, openings=openings)
+    openings, closed = Openings.of(settings.egress_allow), closed_endpoints(settings)
+    sources = Sources(Egress(openings, closed, silence=math.inf), max_bytes=settings.max_upload_bytes)
+    capacity = Capacity(stores.redis, stores.keys, stores.queues, max_queued=0)
+    stopping = threading.Event()
+
+    def runner(call: "Call") -> Runner:
+        return Runner(
+            job_store=stores.jobs,
+            producer=Download(
+                call,
+                sources=sources,
+                blobs=stores.blobs,
+                capacity=capacity,
+                keeper=keeper,
+                stopping=stopping,
+            ),
+            result_ttl=settings.result_ttl,
+            attempts=settings.attempts(),
+        )
+
+    places = settings.io_threads
+    hosts = Hosts[Ticket](each=CALLS_PER_HOST, places=places, slow=max(1, places // 2))
+    return Fetcher(job_store=stores.jobs, runner=runner, keeper=keeper, hosts=hosts, stopping=stopping)
 
 
 def courier(settings: WorkerSettings, stores: Stores) -> "Courier":

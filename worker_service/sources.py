@@ -1,6 +1,5 @@
 """Image URLs: fetched over `egress.py`, bounded in bytes, time and redirects, and never looked into."""
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -8,16 +7,14 @@ from urllib.parse import urljoin
 
 from shared.errors import Code, ImageFailed
 from shared.version import VERSION
-from worker_service.egress import Egress, Stream
+from worker_service.egress import CONTROL, Egress, Stream
 from worker_service.reasons import EgressFailed, Reason
-from worker_service.watchdog import Guard, Watchdog
+from worker_service.watchdog import Guard
 
 SECONDS = 30.0
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = {"User-Agent": f"Darkroom/{VERSION}"}
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Watch = Callable[[Callable[[], None]], AbstractContextManager[None]]
 """Given what ends a fetch at once, watches over it while entered."""
@@ -28,13 +25,12 @@ class Sources:
 
     def __init__(self, egress: Egress, *, max_bytes: int, seconds: float = SECONDS) -> None:
         self._egress = egress
-        self._watchdog = Watchdog()
         self._max_bytes = max_bytes
         self._seconds = seconds
 
     def fetch(self, url: str, watch: Watch) -> bytes:
         """The bytes behind the URL, or `ImageFailed` with one of the codes of inputs."""
-        with self._watchdog.guard(time.monotonic() + self._seconds) as guard, watch(guard.expire):
+        with self._egress.guard(time.monotonic() + self._seconds) as guard, watch(guard.expire):
             try:
                 return self._followed(url, guard)
             except EgressFailed as error:
@@ -72,7 +68,7 @@ class Sources:
 
 def redirected(url: str, location: str) -> str:
     """Where a redirect leads, which is then judged like any other URL; never from https to http."""
-    if _CONTROL.search(location):
+    if CONTROL.search(location):
         # Joining would leave some of them out.
         raise EgressFailed(Reason.BLOCKED)
     try:

@@ -16,12 +16,15 @@ from shared.version import VERSION
 from worker_service import signatures
 from worker_service.egress import Answer, Egress
 from worker_service.hosts import Call, Hosts
+from worker_service.patience import patiently
 from worker_service.reasons import EgressFailed
 from worker_service.retry_after import retry_after
 
 log = logging.getLogger(__name__)
 
 LOGGED_BYTES = 1024
+# Seconds for which an attempt that was made waits to be recorded, lest it be made again.
+SETTLING = 15.0
 # A receiver's word on when to come again counts with these.
 BUSY = frozenset({429, 503})
 
@@ -60,9 +63,7 @@ class Courier:
 
     def make_room(self) -> None:
         """Cut the calls that wait for too long while too many others do; their attempts don't count."""
-        for call in self._hosts.overlong():
-            log.warning("a call is put off: too many receivers don't answer")
-            call.cut()
+        self._hosts.make_room()
 
     def _serve(self, errand: Errand, call: Call) -> None:
         turn: tuple[Errand, Call] | None = (errand, call)
@@ -92,7 +93,10 @@ class Courier:
                 self._outbox.postpone(delivery.id, errand.task_id, attempt.duration)
                 return
             asked = retry_after(answer.headers) if answer is not None and answer.status in BUSY else None
-            self._outbox.settle(delivery.id, errand.task_id, attempt, retry_after=asked)
+            patiently(
+                lambda: self._outbox.settle(delivery.id, errand.task_id, attempt, retry_after=asked),
+                seconds=SETTLING,
+            )
             log.info("attempt %d: %s", delivery.made + 1, attempt.error or attempt.http_status)
 
     def _attempt(self, taken: Taken, call: Call) -> tuple[Attempt, Answer | None]:
@@ -121,9 +125,10 @@ class Courier:
             "webhook-attempt": str(delivery.made + 1),
             **signatures.headers(taken.secrets, delivery.id, timestamp, body),
         }
-        return self._egress.post(
-            delivery.url, headers=headers, body=body, deadline=deadline, begun=call.can_be_cut_by
-        )
+        with call.being_made():
+            return self._egress.post(
+                delivery.url, headers=headers, body=body, deadline=deadline, begun=call.can_be_cut_by
+            )
 
 
 def _judged(status: int) -> Code | None:

@@ -194,4 +194,4 @@ def test_breakers_are_of_the_scheme_the_host_and_the_port(stores):
     assert isinstance(stores.breakers, Breakers)
     assert [stores.breakers.get(each).is_closed for each in [origin(HOOK), *others]] == [False, *[True] * 3]
     assert origin("HTTP://127.0.0.1:8080/another?path") == origin(HOOK)
-    assert origin("https://EXAMPLE.com") == origin("https://example.com:443/x") == "https://example.com:443"
+    assert origin("https://EXAMPLE.com") == origin("https://example.com:443/x") == "https://example.com"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared import addresses
 from shared.errors import Code
-from shared.urls import DEFAULT_PORTS, Openings, UrlRefused, canonical_host, parse
+from shared.urls import DEFAULT_PORTS, Openings, UrlRefused, canonical_host, origin, parse
 from tests.shared.hostile_urls import INVALID, PRIVATE_HOSTS
 
 NOTHING = Openings()
@@ -56,6 +56,7 @@ def test_every_spelling_of_a_server_is_one_origin():
     spellings = ["http://EXAMPLE.com.:80/a", "http://example.com/b?c", "http://example.com"]
 
     assert {parse(url, NOTHING).origin for url in spellings} == {"http://example.com"}
+    assert {origin(url) for url in spellings} == {"http://example.com"}
     assert parse("http://[2606:4700:0::1111]:8080/", NOTHING).origin == "http://[2606:4700::1111]:8080"
     assert parse("https://example.com:80/", NOTHING).origin == "https://example.com:80"
 

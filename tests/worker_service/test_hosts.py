@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -26,16 +27,27 @@ def calls_among(outcomes):
     return [each for each in outcomes if isinstance(each, Call)]
 
 
+def takes(clock, call, seconds):
+    with call.being_made():
+        clock.now += seconds
+
+
+def begin(call):
+    """Make a call that doesn't end by itself."""
+    call.exchange = call.being_made()
+    call.exchange.__enter__()
+    return call
+
+
 def answers_in_time(hosts, clock, origin):
     call = hosts.arrive(origin, "a first errand")
-    clock.now += 0.01
+    takes(clock, call, 0.01)
     hosts.leave(call)
 
 
 def hangs(hosts, clock, origin):
     call = hosts.arrive(origin, "a first errand")
-    clock.now += PATIENCE
-    hosts.overlong()
+    takes(clock, call, PATIENCE)
     hosts.leave(call)
 
 
@@ -46,7 +58,7 @@ def test_a_host_is_called_four_times_at_once_and_the_rest_wait_for_their_turn():
 
     assert len(calls_among(begun)) == 4
     assert fifth == 0
-    clock.now += 0.1
+    takes(clock, begun[0], 0.1)
     (errand, call), away = hosts.leave(begun[0])
     assert (errand, call.origin, away) == ("errand 4", "a", [])
     assert hosts.leave(call) == (None, [])
@@ -71,9 +83,9 @@ def test_hosts_that_hang_leave_a_place_for_one_that_answers_however_much_is_wait
 
 def test_of_calls_that_take_long_as_many_are_cut_as_are_too_many():
     hosts, clock = opened(places=8, slow=4)
-    first = [hosts.arrive(f"host {number}", "an errand") for number in range(4)]
+    first = [begin(hosts.arrive(f"host {number}", "an errand")) for number in range(4)]
     clock.now += 0.5
-    second = [hosts.arrive(f"host {number}", "an errand") for number in range(4, 8)]
+    second = [begin(hosts.arrive(f"host {number}", "an errand")) for number in range(4, 8)]
     assert hosts.overlong() == []
 
     clock.now += PATIENCE
@@ -85,7 +97,7 @@ def test_of_calls_that_take_long_as_many_are_cut_as_are_too_many():
 def test_what_waits_for_a_host_that_turns_out_to_hang_is_told_to_stay_away():
     hosts, clock = opened()
     call, *_ = arrivals(hosts, "a", 6)
-    clock.now += 15
+    takes(clock, call, 15)
 
     turn, away = hosts.leave(call)
 
@@ -135,6 +147,66 @@ def test_a_call_that_must_make_room_ends_even_if_it_has_not_quite_begun():
     assert cut == [True]
 
 
+def test_an_urgent_errand_goes_before_all_that_wait_longer():
+    hosts, clock = opened()
+    call, *_ = arrivals(hosts, "a", 5000)
+
+    assert [hosts.arrive("a", f"urgent {number}", urgent=True) for number in (1, 2)] == [0, 0]
+
+    served = []
+    for _ in range(3):
+        takes(clock, call, 0.01)
+        (errand, call), _ = hosts.leave(call)
+        served.append(errand)
+    assert served == ["urgent 1", "urgent 2", "errand 4"]
+
+
+def test_an_urgent_errand_need_not_stay_away_for_as_long_as_those_before_it():
+    hosts, clock = opened()
+    hangs(hosts, clock, "a")
+    usual = arrivals(hosts, "a", 100)[-1]
+
+    assert hosts.arrive("a", "urgent", urgent=True) < SHORTEST_AWAY + 1 < usual
+
+
+@pytest.mark.parametrize("withdrawn", [False, True], ids=["never made", "withdrawn before it took long"])
+def test_a_call_that_tells_nothing_of_its_host_makes_it_neither_fast_nor_slow(withdrawn):
+    hosts, clock = opened()
+    hangs(hosts, clock, "a")
+    call = hosts.arrive("a", "an errand")
+    if withdrawn:
+        takes(clock, call, 0.01)
+        call.withdraw()
+    hosts.leave(call)
+
+    assert all(outcome != 0 for outcome in arrivals(hosts, "a", 10))
+
+
+def test_time_that_is_not_the_hosts_is_not_held_against_it():
+    hosts, clock = opened(places=4, slow=1)
+    calls = [hosts.arrive(origin, "an errand") for origin in "abc"]
+    clock.now += PATIENCE
+    takes(clock, calls[0], 0.01)
+    clock.now += PATIENCE
+
+    assert hosts.overlong() == []
+    hosts.leave(calls[0])
+    assert len(calls_among(arrivals(hosts, "a", 2))) == 2
+
+
+def test_once_closed_nothing_that_waits_is_called_any_more():
+    hosts, clock = opened()
+    call, *_ = arrivals(hosts, "a", 5)
+
+    hosts.close()
+    takes(clock, call, 0.01)
+    turn, away = hosts.leave(call)
+
+    assert (turn, [errand for errand, _ in away]) == (None, ["errand 4"])
+    assert isinstance(hosts.arrive("a", "an errand"), Call)
+    assert hosts.arrive("a", "another") >= SHORTEST_AWAY
+
+
 class HostsMachine(RuleBasedStateMachine):
     """Whatever comes and goes: nobody has more places than allowed, and no errand is lost or made twice."""
 
@@ -143,10 +215,10 @@ class HostsMachine(RuleBasedStateMachine):
         self.hosts, self.clock = opened(each=2, places=6, slow=3)
         self.calls, self.waiting, self.made = [], {}, 0
 
-    @rule(origin=st.sampled_from("abcde"))
-    def an_errand_arrives(self, origin):
+    @rule(origin=st.sampled_from("abcde"), urgent=st.booleans())
+    def an_errand_arrives(self, origin, urgent):
         self.made += 1
-        self.settle(self.made, origin, self.hosts.arrive(origin, self.made))
+        self.settle(self.made, origin, self.hosts.arrive(origin, self.made, urgent=urgent))
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -166,7 +238,7 @@ class HostsMachine(RuleBasedStateMachine):
 
     def settle(self, errand, origin, outcome):
         if isinstance(outcome, Call):
-            self.calls.append(outcome)
+            self.calls.append(begin(outcome))
         elif outcome == 0:
             self.waiting[errand] = origin
 
@@ -175,7 +247,7 @@ class HostsMachine(RuleBasedStateMachine):
         origins = [call.origin for call in self.calls]
         assert len(self.calls) <= 6
         assert all(origins.count(origin) <= 2 for origin in origins)
-        long = [call for call in self.calls if self.clock.now - call.began >= PATIENCE and not call.was_cut]
+        long = [call for call in self.calls if call.is_overdue and not call.was_cut]
         assert len(long) <= 3
 
     @invariant()

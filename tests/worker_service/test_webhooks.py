@@ -6,6 +6,7 @@ from email.utils import formatdate
 from typing import cast
 
 import pytest
+from redis import ConnectionError
 from standardwebhooks import Webhook
 
 from shared.deliveries import CLAIMED, DeliveryStatus
@@ -404,6 +405,37 @@ def test_a_call_that_is_cut_to_make_room_is_made_later_and_spends_nothing(enviro
     assert (delivery.status, delivery.attempts) == (DeliveryStatus.PENDING, ())
     assert delivery.next_attempt_at > time.time()
     assert len(receiver.requests) == 1
+
+
+def test_an_attempt_that_redis_is_away_for_is_recorded_when_it_is_back(house, monkeypatch):
+    settle, refusals = house.stores.outbox.settle, [ConnectionError("away")] * 3
+
+    def settle_when_back(*args, **options):
+        if refusals:
+            raise refusals.pop()
+        return settle(*args, **options)
+
+    monkeypatch.setattr(house.courier._outbox, "settle", settle_when_back)
+    with Receiver() as receiver:
+        delivery = house.attempted(receiver.url())
+        house.carry_when_due()
+
+    assert (delivery.status, delivery.made) == (DeliveryStatus.DELIVERED, 1)
+    assert (refusals, receiver.connections) == ([], 1)
+
+
+def test_a_delivery_that_nobody_has_to_be_called_for_tells_nothing_of_its_host(house):
+    with Receiver() as receiver:
+        house.attempted(receiver.url())
+        delivery = house.owe(receiver.url())
+        known = house.courier._hosts._known[origin(receiver.url())]
+        before = known.seconds
+        errand = house.stores.outbox.errand(delivery.id, delivery.task_id)
+        house.stores.outbox.postpone(delivery.id, delivery.task_id, 60)
+        house.courier._serve(errand, house.courier._hosts.arrive(origin(receiver.url()), errand))
+
+    assert known.seconds == before
+    assert receiver.connections == 1
 
 
 def test_a_delivery_in_hand_is_not_due_until_its_claim_lapses(house):
