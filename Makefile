@@ -1,18 +1,19 @@
 # Everything runs from one virtual environment, made on first use: .venv/local has what `make run` needs,
 # .venv/dev what the tests and checks need besides. The benchmarks have one of their own inside it, .venv/bench,
-# because Celery wants a python-dateutil that nothing else does; so has the fuzzer, .venv/fuzz, because atheris
-# can't be installed everywhere.
+# because Celery wants a python-dateutil that nothing else does; so have the fuzzer, .venv/fuzz, because atheris
+# can't be installed everywhere, and PyTorch, .venv/blip, because of its size.
 
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 RUN := .venv/bin/python
 BENCH := .venv/bench/bin/python
+BLIP := .venv/blip/bin/python
 FUZZ := .venv/fuzz/bin/python
 FUZZ_SECONDS ?= 600
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench fuzz check format lock
+.PHONY: help run test chaos blip bench fuzz check format lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +27,10 @@ test: .venv/dev ## Run the whole test suite
 chaos: .venv/dev ## Kill everything at random for minutes, and print how soon it recovers (CHAOS_SECONDS, CHAOS_JOBS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-180} CHAOS_JOBS=$${CHAOS_JOBS:-300} $(RUN) -m pytest --capture=no --verbose \
 		tests/faults/test_chaos.py tests/faults/test_absence.py tests/faults/test_promptness.py
+
+blip: .venv/blip/made ## Test captions by a local model; fetches some gigabytes of PyTorch first
+	$(BLIP) -c 'import torch, transformers'
+	$(BLIP) -m pytest tests/worker_service/test_blip_captions.py
 
 bench: .venv/bench/made ## Measure against the usual parts and print the ratios; takes most of an hour
 	$(BENCH) -m bench
@@ -50,6 +55,7 @@ lock: .venv/dev ## Resolve requirements/ again, keeping versions that still fit 
 	$(call compile,worker,--constraint requirements/dev.txt)
 	$(call compile,dashboard,--constraint requirements/dev.txt)
 	$(call compile,local,--constraint requirements/dev.txt)
+	$(call compile,blip,--constraint requirements/dev.txt)
 	$(call compile,bench)
 	$(call compile,fuzz,--constraint requirements/dev.txt)
 
@@ -61,6 +67,13 @@ compile = $(RUN) -m uv pip compile pyproject.toml --extra $(1) $(2) --output-fil
 	@echo 'Installing what the tests and checks need ...'
 	@$(PIP) --requirement requirements/dev.txt
 	@touch .venv/dev .venv/local
+
+.venv/blip/made: requirements/dev.txt requirements/blip.txt | .venv/made
+	@echo 'Installing PyTorch and Transformers ...'
+	@$(RUN) -m venv .venv/blip
+	@$(subst $(RUN),$(BLIP),$(PIP)) --requirement requirements/dev.txt
+	@$(subst $(RUN),$(BLIP),$(PIP)) --requirement requirements/blip.txt
+	@touch .venv/blip/made
 
 .venv/bench/made: requirements/bench.txt | .venv/made
 	@echo 'Installing what the benchmarks need ...'

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from jsonschema import Draft202012Validator, validators
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import ValidationError
 
 from api_service.problems import pointer
 from shared.catalogue import Offers, StepOffer
@@ -14,6 +14,8 @@ from shared.errors import Code, FieldError, Refused
 from shared.jobs import StepCall
 
 Params = Mapping[str, Any]
+# The choice of a provider that leaves it to the service.
+AUTO = "auto"
 
 
 def _unique(validator: Any, unique: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:
@@ -53,8 +55,11 @@ def _preset(
     calls, wrong = [], _strangers(overrides, [each["step"] for each in preset.steps])
     for each in preset.steps:
         name, params = each["step"], {**each["params"], **overrides.get(each["step"], {})}
+        if name not in offers.steps:
+            wrong.append(FieldError("/pipeline", f"Its step {_unknown(name, offers.steps)}"))
+            continue
         calls.append(_call(offers.steps[name], params))
-        wrong += _wrong_params(offers.steps[name], params, pointer("/params", name))
+        wrong += _wrong_params(offers, name, params, pointer("/params", name))
     return calls, wrong
 
 
@@ -73,7 +78,7 @@ def _composed(
         given, override = each.get("params", {}), overrides.get(name, {})
         merged = {**given, **override}
         calls.append(_call(offers.steps[name], merged))
-        for error in _wrong_params(offers.steps[name], merged, ""):
+        for error in _wrong_params(offers, name, merged, ""):
             overridden = error.pointer[1:].split("/")[0] in override
             prefix = pointer("/params", name) if overridden else f"{where}/params"
             wrong.append(replace(error, pointer=prefix + error.pointer))
@@ -92,14 +97,24 @@ def _strangers(overrides: Iterable[str], steps: Sequence[str]) -> list[FieldErro
     ]
 
 
-def _wrong_params(offer: StepOffer, params: Params, prefix: str) -> list[FieldError]:
-    found = _Validator(dict(offer.params)).iter_errors(dict(params))
-    return [wrong for error in found for wrong in _explained(error, prefix)]
+def _wrong_params(offers: Offers, step: str, params: Params, prefix: str) -> list[FieldError]:
+    found = _Validator(dict(offers.steps[step].params)).iter_errors(dict(params))
+    wrong = [each for error in found for each in _explained(error, prefix)]
+    return wrong or _wrong_provider(offers.providers.get(step), params, prefix)
+
+
+def _wrong_provider(configured: Sequence[str] | None, params: Params, prefix: str) -> list[FieldError]:
+    """One that was asked for by name and isn't there, as far as those who would call it have said."""
+    asked = params.get("provider", AUTO)
+    if configured is None or asked in (AUTO, *configured):
+        return []
+    detail = f"{asked!r} is not configured here; there are {', '.join([AUTO, *configured])}."
+    return [FieldError(pointer(prefix, "provider"), detail, Code.PROVIDER_UNAVAILABLE)]
 
 
 def _explained(error: ValidationError, prefix: str) -> list[FieldError]:
     if error.validator in ("anyOf", "oneOf") and error.context:
-        error = best_match(error.context) or error
+        return [wrong for each in _meant(error.context) for wrong in _explained(each, prefix)]
     where = pointer(prefix, *error.absolute_path)
     if (
         error.validator == "additionalProperties"
@@ -116,6 +131,17 @@ def _explained(error: ValidationError, prefix: str) -> list[FieldError]:
         missing = [name for name in error.schema["required"] if name not in error.instance]
         return [FieldError(pointer(where, name), "Field required") for name in missing]
     return [FieldError(where, error.message)]
+
+
+def _meant(alternatives: Sequence[ValidationError]) -> Sequence[ValidationError]:
+    """What is wrong with the alternative of the right type; if none is, with the first."""
+    strangers = {
+        each.relative_schema_path[0]
+        for each in alternatives
+        if each.validator == "type" and not each.relative_path
+    }
+    meant = [each for each in alternatives if each.relative_schema_path[0] not in strangers]
+    return meant or alternatives[:1]
 
 
 def _unknown(name: str | None, known: Iterable[str]) -> str:

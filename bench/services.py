@@ -12,7 +12,7 @@ from redis import Redis
 from bench.processes import PATIENCE, NeverHappened, free_port, listens, python, redis_server, running, until
 from shared.stages import Role
 from shared.stores import Stores
-from worker_service import registry
+from worker_service import presets, registry
 from worker_service.settings import WorkerSettings
 
 SECRET = "the secret of a benchmark, which protects nothing"  # noqa: S105
@@ -48,7 +48,9 @@ class Darkroom:
         with redis_server(folder, aof=aof) as url:
             service = cls(folder, url, steps_dir)
             steps = registry.load(service.environ.get("DARKROOM_STEPS_DIR"))
-            service.stores.catalogue.announce(map(registry.announcement, steps.values()), registry.PIPELINES)
+            service.stores.catalogue.announce(
+                map(registry.announcement, steps.values()), presets.load(None, steps)
+            )
             yield service
             service.stores.redis.close()
 

@@ -15,7 +15,7 @@ from shared.keys import Keys
 from shared.liveness import LASTS
 from shared.stages import Role
 
-ROLES = frozenset({Role.FETCH, Role.PROCESS, Role.DELIVER, Role.SWEEP})
+ROLES = frozenset(Role)
 POLL_SECONDS = 0.1
 
 

@@ -5,7 +5,7 @@ The catalogue outlives the workers, so a fleet that is scaled to zero still acce
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pydantic import TypeAdapter
@@ -22,7 +22,10 @@ REVISION = "revision"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOffer:
-    """A step as its worker announced it; `params` is a JSON Schema of type object."""
+    """A step as its worker announced it; `params` is a JSON Schema of type object.
+
+    `algorithms` are those that its detections name, as Antenna declares them.
+    """
 
     name: str
     description: str
@@ -30,6 +33,7 @@ class StepOffer:
     version: int
     cacheable: bool
     params: Mapping[str, Any]
+    algorithms: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +47,14 @@ class PipelineOffer:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """All that is on offer, by name."""
+    """All that is on offer, by name.
+
+    `providers` has those that are configured for a step that needs one; nothing for one not heard of yet.
+    """
 
     steps: Mapping[str, StepOffer]
     pipelines: Mapping[str, PipelineOffer]
+    providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _STEP = TypeAdapter(StepOffer)
@@ -85,6 +93,11 @@ class Catalogue:
                 if commit(self._redis, pipe, seen):
                     return
 
+    def announce_providers(self, step: str, providers: Iterable[str]) -> None:
+        """Say who is configured to do the step: only who may call them knows."""
+        entry: dict[Any, Any] = {f"providers:{step}": json.dumps(list(providers)), REVISION: fresh_id()}
+        self._redis.hset(self._keys.catalogue(), mapping=entry)
+
     def read(self) -> Offers:
         """What is on offer now."""
         revision = cast(bytes | None, self._redis.hget(self._keys.catalogue(), REVISION))
@@ -97,10 +110,14 @@ class Catalogue:
 def _parsed(raw: Mapping[bytes, bytes]) -> Offers:
     steps: dict[str, StepOffer] = {}
     pipelines: dict[str, PipelineOffer] = {}
-    for field in sorted(raw.keys() - {REVISION.encode()}):
-        kind, _, name = field.decode().partition(":")
+    providers: dict[str, tuple[str, ...]] = {}
+    for key in sorted(raw.keys() - {REVISION.encode()}):
+        kind, _, name = key.decode().partition(":")
+        entry = json.loads(raw[key])
         if kind == "step":
-            steps[name] = _STEP.validate_python(json.loads(raw[field]))
+            steps[name] = _STEP.validate_python(entry)
+        elif kind == "providers":
+            providers[name] = tuple(entry)
         else:
-            pipelines[name] = _PIPELINE.validate_python(json.loads(raw[field]))
-    return Offers(steps, pipelines)
+            pipelines[name] = _PIPELINE.validate_python(entry)
+    return Offers(steps, pipelines, providers)

@@ -154,7 +154,7 @@ class Code(StrEnum):
     )
     PROVIDER_UNAVAILABLE = (
         "provider_unavailable",
-        503,
+        422,
         "The caption provider can't be used now",
         "Try again later, or ask for another provider.",
         True,
@@ -322,4 +322,15 @@ class Refused(ServiceError):
 
 
 class ImageFailed(ServiceError):
-    """An image can't be worked on, this time or ever."""
+    """An image can't be worked on, this time or ever. Another try makes sense in `retry_after` seconds."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str | None = None,
+        *,
+        retryable: bool | None = None,
+        retry_after: float = 0,
+    ) -> None:
+        super().__init__(code, detail, retryable=retryable)
+        self.retry_after = retry_after

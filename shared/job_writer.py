@@ -99,8 +99,8 @@ class JobWriter:
             earlier = before.image(image.id)
             known = set(earlier.blobs) if earlier else set()
             self._blobs.adopt(pipe, [blob for blob in image.blobs if blob not in known])
-            if image.status in (State.DONE, State.CANCELED) and image.source is not None:
-                self._blobs.discard(pipe, [image.source])
+            if image.status in (State.DONE, State.CANCELED):
+                self._blobs.discard(pipe, image.inputs)
 
     def _settle_runs(self, pipe: Pipeline, before: Snapshot, move: Move) -> None:
         for image in move.images:

@@ -59,6 +59,14 @@ class StoredArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What the `caption` stage gets of an image: the blob of a small JPEG, and what was measured."""
+
+    blob: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """One picture of a job. `task_id` names its current enqueue and `token` its current run.
 
@@ -82,14 +90,20 @@ class Image:
     token: str | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
     artifacts: tuple[StoredArtifact, ...] = ()
+    preview: Preview | None = None
     failure: Failure | None = None
     cached: bool = False
 
     @property
     def blobs(self) -> tuple[str, ...]:
         """Ids of everything that is kept for the image."""
-        sources = () if self.source is None else (self.source,)
-        return sources + tuple(artifact.blob for artifact in self.artifacts)
+        return self.inputs + tuple(artifact.blob for artifact in self.artifacts)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Those among them that nobody needs once the image is done."""
+        preview = None if self.preview is None else self.preview.blob
+        return tuple(blob for blob in (self.source, preview) if blob is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

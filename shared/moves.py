@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from shared.errors import Code, Refused
 from shared.events import EventType
-from shared.jobs import Failure, Image, Job, State, StoredArtifact, fresh_id
+from shared.jobs import Failure, Image, Job, Preview, State, StoredArtifact, fresh_id
 from shared.stages import after
 
 JITTER = 0.2
@@ -30,11 +30,11 @@ class Attempts:
     crashes: int = 2
     delays: tuple[int, ...] = (10, 60, 300)
 
-    def delay_after(self, runs: int) -> float | None:
-        """Seconds to wait after that many runs, ±20 %; None when there is no run left."""
+    def delay_after(self, runs: int, least: float = 0) -> float | None:
+        """Seconds to wait after that many runs, ±20 % but not below `least`; None when no run is left."""
         if runs >= self.most or runs > len(self.delays):
             return None
-        return self.delays[runs - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (spreads load)
+        return max(least, self.delays[runs - 1] * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ def advanced(
     results: Mapping[str, Any],
     artifacts: Iterable[StoredArtifact],
     source: str | None = None,
+    preview: Preview | None = None,
     now: float,
     ttl: int,
 ) -> Move:
@@ -113,6 +114,7 @@ def advanced(
         source=source or image.source,
         results={**image.results, **results},
         artifacts=image.artifacts + tuple(artifacts),
+        preview=preview or image.preview,
     )
     next_stage = after(image.stage, job.route(image))
     if next_stage is not None:
@@ -134,13 +136,15 @@ def put_back(job: Job, image: Image, *, now: float) -> Move:
     return Move(job=job, at=now, images=(waiting,), enqueue=(waiting,), at_front=True)
 
 
-def broken(job: Job, image: Image, failure: Failure, *, attempts: Attempts, now: float, ttl: int) -> Move:
-    """A run of the image failed: another one at once, another one later, or the end of it."""
+def broken(
+    job: Job, image: Image, failure: Failure, *, attempts: Attempts, now: float, ttl: int, wait: float = 0
+) -> Move:
+    """A run of the image failed: another one at once, another one in `wait` seconds or more, or the end."""
     if failure.code in CRASHES:
         image = replace(image, crashes=image.crashes + 1)
         if image.crashes < attempts.crashes and image.runs < attempts.most:
             return put_back(job, image, now=now)
-    elif failure.retryable and (delay := attempts.delay_after(image.runs)) is not None:
+    elif failure.retryable and (delay := attempts.delay_after(image.runs, wait)) is not None:
         return postponed(job, image, until=now + delay, now=now)
     return failed(job, image, failure, now=now, ttl=ttl)
 

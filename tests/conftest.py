@@ -21,7 +21,7 @@ from shared.stores import Stores
 from tests import photos
 from tests.clients import Client
 from tests.receivers import Receiver
-from worker_service import decode, registry, rq_options, services, tasks
+from worker_service import decode, presets, registry, rq_options, services, tasks
 from worker_service.lease_keeper import LeaseKeeper
 from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
@@ -76,7 +76,7 @@ def stores(environ: dict[str, str]) -> Iterator[Stores]:
 def offers(stores: Stores) -> None:
     """The catalogue, as a worker announces it."""
     steps = registry.load(None)
-    stores.catalogue.announce(map(registry.announcement, steps.values()), registry.PIPELINES)
+    stores.catalogue.announce(map(registry.announcement, steps.values()), presets.load(None, steps))
 
 
 @pytest.fixture
@@ -123,7 +123,10 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     fetcher = services.fetcher(settings, stores, LeaseKeeper(stores.leases))
     handlers: dict[Role, Callable[..., None]] = {
         Role.FETCH: fetcher.fetch,
-        Role.PROCESS: _in_this_process(services.runner(settings, stores, registry.load(settings.steps_dir))),
+        Role.PROCESS: in_this_process(services.runner(settings, stores, registry.load(settings.steps_dir))),
+        Role.CAPTION: in_this_process(
+            services.captioner(settings, stores, services.caption_providers(settings))
+        ),
         Role.DELIVER: services.courier(settings, stores).deliver,
     }
 
@@ -137,7 +140,7 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     stores.redis.close()
 
 
-def _in_this_process(runner: Runner) -> Callable[[str, str, str], None]:
+def in_this_process(runner: Runner) -> Callable[[str, str, str], None]:
     """Runs a task as a child would, without the child."""
 
     def process(job_id: str, image_id: str, task_id: str) -> None:

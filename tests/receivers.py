@@ -123,6 +123,12 @@ class Receiver:
             assert arrived, f"{len(self._requests)} of {count} requests arrived within {timeout} s"
             return list(self._requests)
 
+    def wait_for_connections(self, count: int, timeout: float = PATIENCE) -> None:
+        """Wait until that many have called, whatever they have said."""
+        with self._changed:
+            called = self._changed.wait_for(lambda: self.connections >= count, timeout)
+            assert called, f"{self.connections} of {count} connections were made within {timeout} s"
+
     def record(self, received: Received) -> None:
         with self._changed:
             self._requests.append(received)
@@ -137,6 +143,7 @@ class Receiver:
             with self._changed:
                 behaviour = self.script[min(self.connections, len(self.script) - 1)]
                 self.connections += 1
+                self._changed.notify_all()
             threading.Thread(target=self._serve, args=(connection, behaviour), daemon=True).start()
 
     def _serve(self, connection: socket.socket, behaviour: Behaviour) -> None:

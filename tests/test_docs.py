@@ -23,15 +23,16 @@ from shared.events import CALLBACK_EVENTS, DEFAULT_CALLBACK_EVENTS, EventType
 from shared.keys import Keys
 from shared.secrets import webhook_secret
 from tests.deploy.variables import read_by
-from worker_service import registry, signatures
+from tests.receivers import answers
+from worker_service import presets, registry, signatures
 from worker_service.settings import WorkerSettings
 
 PAGES = [*sorted(Path().glob("*.md")), *sorted(Path("docs").glob("*.md"))]
 TEXTS = {page: page.read_text() for page in PAGES}
 ALL = "\n".join(TEXTS.values())
 README, ARCHITECTURE = Path("README.md").read_text(), Path("ARCHITECTURE.md").read_text()
-API, STEPS, WEBHOOKS, SECURITY = (
-    Path(f"docs/{name}.md").read_text() for name in ("api", "steps", "webhooks", "security")
+API, STEPS, WEBHOOKS, SECURITY, CAPTIONS = (
+    Path(f"docs/{name}.md").read_text() for name in ("api", "steps", "webhooks", "security", "captions")
 )
 
 FIELDS = read_by(ApiSettings, WorkerSettings, LocalSettings)
@@ -143,7 +144,7 @@ def test_every_param_of_a_step_is_documented_with_its_default(step):
 def test_every_pipeline_is_documented_and_no_other():
     told = {name.strip("`"): re.findall(r"`(\w+)`", steps) for name, steps in rows(STEPS, "Pipelines")}
 
-    assert told == {each.name: [call["step"] for call in each.steps] for each in registry.PIPELINES}
+    assert told == {each.name: [call["step"] for call in each.steps] for each in presets.BUILT_IN}
 
 
 def test_every_redis_key_is_documented_and_no_other():
@@ -204,7 +205,7 @@ def test_the_check_of_the_webhooks_page_agrees_with_what_we_sign(age, body, genu
 def test_the_custom_step_of_the_page_runs_as_it_stands(environ, stores, photo, run_jobs_with, tmp_path):
     (tmp_path / "invert.py").write_text(block(STEPS, "from pydantic import"))
     steps = registry.load(str(tmp_path))
-    stores.catalogue.announce(map(registry.announcement, steps.values()), registry.PIPELINES)
+    stores.catalogue.announce(map(registry.announcement, steps.values()), presets.load(None, steps))
     client, run_jobs = run_jobs_with({**environ, "DARKROOM_STEPS_DIR": str(tmp_path)})
 
     accepted = client.submit(photo, steps=[{"step": "invert", "params": {"strength": 0.5}}])
@@ -213,6 +214,25 @@ def test_the_custom_step_of_the_page_runs_as_it_stands(environ, stores, photo, r
     [image] = client.job(accepted)["images"]
     assert (image["status"], image["results"]) == ("done", {"invert": {"strength": 0.5}})
     assert [artifact["name"] for artifact in image["artifacts"]] == ["inverted"]
+
+
+def test_the_pipeline_of_the_page_is_one_that_a_worker_takes(tmp_path):
+    (tmp_path / "pipelines.toml").write_text(block(STEPS, "[shop-photos]"))
+
+    offers = presets.load(str(tmp_path / "pipelines.toml"), registry.load(None))
+
+    assert [call["step"] for call in offers[-1].steps] == ["metadata", "thumbnails"]
+
+
+def test_the_fallback_of_the_page_of_captions_is_what_such_a_job_gets(environ, run_jobs_with, receiver):
+    receiver.script[:] = [answers(503)]
+    settings = {**environ, "OPENAI_BASE_URL": receiver.url("/v1"), "DARKROOM_TIME_LIMIT": "1"}
+    client, run_jobs = run_jobs_with(settings)
+    accepted = client.submit(Path("docs/sample.jpg"), pipeline="caption")
+    run_jobs()
+
+    [image] = client.job(accepted)["images"]
+    assert image["results"]["caption"] == json.loads(block(CAPTIONS, '{\n  "text"'))
 
 
 def test_the_problem_that_the_api_page_shows_is_the_one_it_answers(client, photo):

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -28,6 +28,7 @@ log = logging.getLogger("worker_service")
 MODULES = {
     Role.FETCH: "worker_service.fetching",
     Role.PROCESS: "worker_service.processing",
+    Role.CAPTION: "worker_service.captioning",
     Role.DELIVER: "worker_service.delivering",
     Role.SWEEP: "worker_service.sweeping",
 }
@@ -65,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="exit 0 if this host's workers of the roles are alive"
     )
-    parser.add_argument("--check-steps", action="store_true", help="exit 0 if every step can be loaded")
+    parser.add_argument(
+        "--check-steps", action="store_true", help="exit 0 if every step and pipeline can be loaded"
+    )
     return parser
 
 
@@ -85,7 +88,8 @@ def _check(settings: WorkerSettings, roles: Sequence[Role]) -> int:
 
 
 def _check_steps(settings: WorkerSettings) -> int:
-    importlib.import_module("worker_service.registry").load(settings.steps_dir)
+    steps = importlib.import_module("worker_service.registry").load(settings.steps_dir)
+    importlib.import_module("worker_service.presets").load(settings.pipelines, steps)
     return 0
 
 
@@ -104,8 +108,7 @@ def _serve(role: Role, settings: WorkerSettings, *, dies_with_parent: bool) -> i
 def _redis_answers(redis: Redis) -> bool:
     """Wait for Redis; False if asked to stop before it answers."""
     stopping = threading.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: stopping.set())
+    _when_told_to_stop(lambda *_: stopping.set())
     while not stopping.is_set():
         try:
             redis.ping()
@@ -113,8 +116,15 @@ def _redis_answers(redis: Redis) -> bool:
             log.warning("waiting for Redis: %s", error)
             stopping.wait(1)
         else:
+            # Until the worker listens, there is nothing to finish.
+            _when_told_to_stop(lambda *_: os._exit(0))
             return True
     return False
+
+
+def _when_told_to_stop(handler: Callable[..., object]) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, handler)
 
 
 if __name__ == "__main__":

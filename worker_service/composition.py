@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from shared.blobs import Blobs
 from shared.errors import Code, ImageFailed
-from shared.jobs import Image, Job, StepCall, StoredArtifact
+from shared.jobs import Image, Job, Preview, StepCall, StoredArtifact
+from shared.stages import Stage
 from worker_service import decode
 from worker_service.patience import patiently
 from worker_service.picture import Picture, Source
-from worker_service.product import Product
+from worker_service.product import Product, params_of
 from worker_service.steps import Artifact, Result, Step, StepFailed
 
 log = logging.getLogger(__name__)
@@ -56,17 +57,20 @@ class Composition:
             raise ImageFailed(Code.MEMORY_LIMIT, "The image needs more memory than one may take.") from error
 
     def _produced(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
-        plan = [self._planned(call) for call in job.calls_in(image.stage)]
+        calls = [*job.calls_in(image.stage), *job.calls_in(Stage.CAPTION)]
+        plan = [self._planned(call) for call in calls]
         picture = _decoded(decode.admit(self._source(image), self._limits), plan)
-        harvest = _Harvest()
+        harvest, ahead = _Harvest(), _Harvest()
         checked = time.monotonic()
         for each in plan:
             if time.monotonic() - checked > LONG:
                 check()
                 checked = time.monotonic()
             with _blaming(each.step):
-                harvest.add(each.step.name, _run(each, picture))
-        return Product(results=harvest.results, artifacts=self._staged(harvest.artifacts.values()))
+                made = _run(each, picture)
+                (harvest if each.step.stage == image.stage else ahead).add(each.step.name, made)
+        artifacts = self._staged(harvest.artifacts.values())
+        return Product(results=harvest.results, artifacts=artifacts, preview=self._preview(ahead))
 
     def _source(self, image: Image) -> bytes:
         kept = image.source
@@ -80,7 +84,14 @@ class Composition:
         if step is None:
             raise ImageFailed(Code.STEP_FAILED, f"This worker has no step {call.step!r}.")
         with _blaming(step):
-            return _Planned(step, _params(step, call))
+            return _Planned(step, params_of(call, step.params))
+
+    def _preview(self, ahead: "_Harvest") -> Preview | None:
+        """What the next stage goes by, if there is one."""
+        if not ahead.results:
+            return None
+        [facts], [staged] = ahead.results.values(), self._staged(ahead.artifacts.values())
+        return Preview(blob=staged.blob, facts=facts)
 
     def _staged(self, made: Collection[tuple[str, Artifact]]) -> list[StoredArtifact]:
         blobs = patiently(lambda: self._blobs.stage([artifact.data for _, artifact in made]))
@@ -126,16 +137,6 @@ class _Harvest:
         if self._artifact_bytes > MOST_ARTIFACT_BYTES:
             raise StepFailed(f"The artifacts take more than {MOST_ARTIFACT_BYTES} bytes.")
         self.artifacts[artifact.name] = (step, artifact)
-
-
-def _params(step: Step[Any], call: StepCall) -> BaseModel:
-    try:
-        params: BaseModel = step.params.model_validate(call.params)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(["/params", call.step, *map(str, first["loc"])])
-        raise ImageFailed(Code.PARAMS_INVALID, f"{where}: {first['msg']}") from error
-    return params
 
 
 def _decoded(admitted: decode.Admitted, plan: Sequence[_Planned]) -> Picture:

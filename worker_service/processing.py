@@ -23,7 +23,7 @@ from shared.leases import Leases
 from shared.queues import ForbiddenTask, called_with
 from shared.stages import Role
 from shared.stores import Stores
-from worker_service import decode, registry, rq_options, services
+from worker_service import decode, presets, registry, rq_options, services
 from worker_service.child import Boards, Child, Ended, Ending, Serve
 from worker_service.limits import Limits
 from worker_service.patience import patiently
@@ -36,7 +36,8 @@ from worker_service.shift import Doing, Shift
 def run(settings: WorkerSettings, stores: Stores) -> None:
     """Announce the steps and serve the queue until asked to stop."""
     steps = registry.load(settings.steps_dir)
-    stores.catalogue.announce(map(registry.announcement, steps.values()), registry.PIPELINES)
+    pipelines = presets.load(settings.pipelines, steps)
+    stores.catalogue.announce(map(registry.announcement, steps.values()), pipelines)
     parent = os.getpid()
 
     def prepare(boards: Boards) -> Serve:

@@ -2,18 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from shared.jobs import Image, Job, StoredArtifact
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import Code, ImageFailed
+from shared.jobs import Image, Job, Preview, StepCall, StoredArtifact
+
+P = TypeVar("P", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """Results by step, artifacts, and the source if the stage has brought it; all blobs are staged."""
+    """Results by step, artifacts, the source if the stage has brought it, and what a later one is to go by.
+
+    All blobs are staged.
+    """
 
     results: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Sequence[StoredArtifact] = ()
     source: str | None = None
+    preview: Preview | None = None
 
 
 class HandedBack(Exception):
@@ -35,3 +44,13 @@ class Producer(Protocol):
 
         `check` raises when the run has been overtaken.
         """
+
+
+def params_of(call: StepCall, model: type[P]) -> P:
+    """The params of the call as its step has them, or `ImageFailed` with which of them it does not take."""
+    try:
+        return model.model_validate(call.params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "/".join(["/params", call.step, *map(str, first["loc"])])
+        raise ImageFailed(Code.PARAMS_INVALID, f"{where}: {first['msg']}") from error

@@ -1,4 +1,4 @@
-"""The steps that this worker can do, and the pipelines made of them.
+"""The steps that this worker can do.
 
 Steps come with the service, from installed packages (entry points in `darkroom.steps`) and from a folder. One
 that can't be loaded, or a name given twice, ends the start, because a fleet that lacks a step would fail its
@@ -17,34 +17,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.catalogue import PipelineOffer, StepOffer
+from shared.catalogue import StepOffer
 from shared.settings import ConfigurationError
 from shared.stages import Stage
 from worker_service.steps import Step
+from worker_service.steps.caption import Caption
+from worker_service.steps.constant import Constant
 from worker_service.steps.contours import Contours
 from worker_service.steps.convert import Convert
 from worker_service.steps.metadata import Metadata
+from worker_service.steps.random import Random
 from worker_service.steps.thumbnails import Thumbnails
 
 STEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 ENTRY_POINTS = "darkroom.steps"
-BUILT_IN: tuple[type[Step[Any]], ...] = (Metadata, Thumbnails, Convert, Contours)
-
-
-def _pipeline(name: str, description: str, *steps: str) -> PipelineOffer:
-    calls = tuple({"step": step, "params": {}} for step in steps or (name,))
-    return PipelineOffer(name=name, description=description, steps=calls)
-
-
-PIPELINES = (
-    _pipeline(
-        "analyze", "What there is to know about the picture, and small copies.", "metadata", "thumbnails"
-    ),
-    _pipeline("metadata", "What there is to know about the picture."),
-    _pipeline("thumbnails", "Smaller copies."),
-    _pipeline("convert", "The picture in another format."),
-    _pipeline("contours", "The outlines of what stands out."),
-)
+BUILT_IN: tuple[type[Step[Any]], ...] = (
+    Metadata, Thumbnails, Convert, Contours, Caption, Constant, Random,
+)  # fmt: skip
 
 
 def load(steps_dir: str | None) -> dict[str, Step[Any]]:
@@ -68,6 +57,7 @@ def announcement(step: Step[Any]) -> StepOffer:
         version=step.version,
         cacheable=step.cacheable,
         params={**step.params.model_json_schema(), "additionalProperties": False},
+        algorithms=tuple(each.declaration for each in step.algorithms),
     )
 
 
@@ -88,8 +78,8 @@ def _made(kind: type[Step[Any]], origin: str) -> Step[Any]:
     params = getattr(kind, "params", None)
     if not (inspect.isclass(params) and issubclass(params, BaseModel)):
         raise ConfigurationError(f"{origin}: {kind.__name__}.params is {params!r}, not a pydantic model")
-    if kind.stage not in list(Stage):
-        raise ConfigurationError(f"{origin}: {kind.__name__}.stage is {kind.stage!r}, not {', '.join(Stage)}")
+    if kind not in BUILT_IN and kind.stage != Stage.PROCESS:
+        raise ConfigurationError(f"{origin}: {kind.__name__}.stage is {kind.stage!r}, not {Stage.PROCESS}")
     try:
         step = kind()
         announcement(step)

@@ -130,7 +130,8 @@ class Runner:
         try:
             product = self._producer.produce(run.job, run.image, lambda: self._check_current(run))
         except ImageFailed as error:
-            return self._failed(run, Failure(error.code, error.detail, error.retryable))
+            failure = Failure(error.code, error.detail, error.retryable)
+            return self._failed(run, failure, error.retry_after)
         self._move(run, lambda job, image: self._advancing(job, image, product), finish)
         return None
 
@@ -144,8 +145,8 @@ class Runner:
         self._move(run, becoming)
         log.info("the image waits again, as if it had not been begun")
 
-    def _failed(self, run: Run, failure: Failure) -> Code:
-        self._move(run, lambda job, image: self._failing(job, image, failure))
+    def _failed(self, run: Run, failure: Failure, wait: float = 0) -> Code:
+        self._move(run, lambda job, image: self._failing(job, image, failure, wait))
         return failure.code
 
     def _move(self, run: Run, becoming: Callable[[Job, Image], Move], finish: Commit = commit) -> None:
@@ -168,12 +169,15 @@ class Runner:
             results=product.results,
             artifacts=product.artifacts,
             source=product.source,
+            preview=product.preview,
             now=time.time(),
             ttl=self._ttl,
         )
 
-    def _failing(self, job: Job, image: Image, failure: Failure) -> Move:
-        return moves.broken(job, image, failure, attempts=self._attempts, now=time.time(), ttl=self._ttl)
+    def _failing(self, job: Job, image: Image, failure: Failure, wait: float = 0) -> Move:
+        return moves.broken(
+            job, image, failure, attempts=self._attempts, now=time.time(), ttl=self._ttl, wait=wait
+        )
 
     def _check_current(self, run: Run) -> None:
         image = patiently(lambda: self._jobs.image(run.job.id, run.image.id))

@@ -13,6 +13,7 @@ from shared.stores import Stores
 from worker_service.settings import WorkerSettings
 
 if TYPE_CHECKING:
+    from worker_service.captions import Provider
     from worker_service.fetching import Fetcher
     from worker_service.hosts import Call
     from worker_service.lease_keeper import LeaseKeeper
@@ -78,6 +79,44 @@ def fetcher(settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper") -> 
     places = settings.io_threads
     hosts = Hosts[Ticket](each=CALLS_PER_HOST, places=places, slow=max(1, places // 2))
     return Fetcher(job_store=stores.jobs, runner=runner, keeper=keeper, hosts=hosts, stopping=stopping)
+
+
+def caption_providers(settings: WorkerSettings) -> "dict[str, Provider]":
+    """Those that are configured, the preferred one first. A model that can't be loaded ends the start."""
+    providers: dict[str, Provider] = {}
+    if settings.openai_base_url or settings.openai_api_key:
+        providers["openai"] = _openai(settings)
+    if settings.blip_model:
+        from worker_service.blip_captions import BlipProvider
+
+        providers["blip"] = BlipProvider(settings.blip_model)
+    return providers
+
+
+def captioner(settings: WorkerSettings, stores: Stores, providers: "Mapping[str, Provider]") -> "Runner":
+    from worker_service.captions import Captions
+    from worker_service.runner import Runner
+
+    return Runner(
+        job_store=stores.jobs,
+        producer=Captions(blobs=stores.blobs, providers=providers, time_limit=settings.time_limit),
+        result_ttl=settings.result_ttl,
+        attempts=settings.attempts(),
+    )
+
+
+def _openai(settings: WorkerSettings) -> "Provider":
+    from worker_service.egress import Egress
+    from worker_service.endpoints import closed_endpoints
+    from worker_service.openai_captions import OPENAI, OpenAiProvider
+    from worker_service.settings import opened_for
+
+    base_url = settings.openai_base_url or OPENAI
+    # A caption has one deadline: models may be silent until they have the last word.
+    egress = Egress(opened_for(base_url), closed_endpoints(settings), silence=math.inf)
+    return OpenAiProvider(
+        egress, base_url=base_url, api_key=settings.openai_api_key, model=settings.openai_model
+    )
 
 
 def courier(settings: WorkerSettings, stores: Stores) -> "Courier":

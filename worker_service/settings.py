@@ -1,12 +1,15 @@
 """What the workers read from the environment."""
 
 import os
+import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from shared import settings
 from shared.deliveries import CLAIMED
 from shared.moves import Attempts
-from shared.settings import delays, setting, whole
+from shared.settings import delays, matching, open_hosts, setting, web_url, whole
+from shared.urls import Openings, UrlRefused, parse
 
 # Seconds that an attempt leaves of its claim, so that it is recorded before another one begins.
 MARGIN = 5
@@ -15,6 +18,34 @@ MARGIN = 5
 def folder(text: str) -> str:
     if not os.path.isdir(text):  # noqa: PTH112 (a text in, a text out)
         raise ValueError(f"{text!r} is not a folder")
+    return text
+
+
+def file(text: str) -> str:
+    if not os.path.isfile(text):  # noqa: PTH113 (a text in, a text out)
+        raise ValueError(f"{text!r} is not a file")
+    return text
+
+
+def provider_url(text: str) -> str:
+    """The base URL of a service that the operator trusts, wherever it is."""
+    url = web_url(text)
+    try:
+        parse(url, opened_for(url))
+    except UrlRefused as error:
+        raise ValueError(error.detail) from error
+    return url
+
+
+def opened_for(url: str) -> Openings:
+    """What is opened for calls to this URL: its own host."""
+    return Openings.of(open_hosts(urlsplit(url).hostname or ""))
+
+
+def api_key(text: str) -> str:
+    # It is not repeated.
+    if not re.fullmatch(r"[\x21-\x7e]{1,1000}", text):
+        raise ValueError("it is not a key: it may hold printable ASCII without spaces")
     return text
 
 
@@ -36,6 +67,13 @@ class WorkerSettings(settings.Settings):
     crash_attempts: int = setting("DARKROOM_CRASH_ATTEMPTS", whole(1), 2)
     sweep_interval: int = setting("DARKROOM_SWEEP", whole(1), 5)
     steps_dir: str | None = setting("DARKROOM_STEPS_DIR", folder, None)
+    pipelines: str | None = setting("DARKROOM_PIPELINES", file, None)
+    openai_base_url: str | None = setting("OPENAI_BASE_URL", provider_url, None)
+    openai_api_key: str | None = setting("OPENAI_API_KEY", api_key, None)
+    openai_model: str = setting(
+        "OPENAI_VISION_MODEL", matching(r"\S{1,200}", "a model's name"), "gpt-4o-mini"
+    )
+    blip_model: str | None = setting("DARKROOM_BLIP_MODEL", folder, None)
     webhook_timeout: int = setting("DARKROOM_WEBHOOK_TIMEOUT", whole(1, CLAIMED - MARGIN), 15)
 
     @property

@@ -27,6 +27,11 @@ def process(job_id: str, image_id: str, task_id: str) -> None:
     _handlers[Role.PROCESS](job_id, image_id, task_id)
 
 
+def caption(job_id: str, image_id: str, task_id: str) -> None:
+    """The `caption` stage of one image."""
+    _handlers[Role.CAPTION](job_id, image_id, task_id)
+
+
 def deliver(delivery_id: str, task_id: str) -> None:
     """One attempt of a delivery."""
     _handlers[Role.DELIVER](delivery_id, task_id)

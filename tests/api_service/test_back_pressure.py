@@ -6,9 +6,11 @@ import pytest
 
 from api_service.app import create_app
 from api_service.settings import ApiSettings
+from shared.stages import Role
 from shared.stores import Stores
 from tests.api_service.failures import fail
 from tests.clients import Client
+from tests.shared.samples import finish, start
 
 MIB = 1024 * 1024
 
@@ -79,6 +81,18 @@ def test_there_is_room_again_when_the_queue_is_served(fresh, photo, run_jobs):
 
     run_jobs()
 
+    assert client.submit(photo).status_code == 202
+
+
+def test_images_that_wait_for_their_captions_count(fresh, stores, photo):
+    client = fresh(DARKROOM_MAX_QUEUED="2")
+    job = client.submit(photo, pipeline="caption").json
+    start(stores, job["id"])
+    stores.redis.delete(stores.queues[Role.PROCESS].key)
+    finish(stores, job["id"])
+    assert stores.redis.llen(stores.queues[Role.CAPTION].key) == 1
+
+    assert_full(client.submit(photo, photo), "queue_full")
     assert client.submit(photo).status_code == 202
 
 

@@ -107,7 +107,7 @@ def test_two_urls_and_an_upload_become_one_job(client, photo, run_jobs, source):
     job = client.job(accepted)
     assert (job["status"], job["progress"]["done"]) == ("done", 3)
     assert [image["name"] for image in job["images"]] == ["front door.jpg", None, "back.jpg"]
-    assert [image["attempts"] for image in job["images"]] == [2, 1, 2]
+    assert [image["attempts"] for image in job["images"]] == [3, 2, 3]
     metadata = [image["results"]["metadata"] for image in job["images"]]
     assert metadata[0] == metadata[1] == metadata[2]
     assert [request.path for request in source.requests] == [
@@ -200,7 +200,7 @@ def test_a_source_that_may_come_later_is_fetched_again(
     client, environ, stores, photo, run_jobs, source, first
 ):
     source.script = [first, answers(200, photo)]
-    accepted = submitted(client, {"url": source.url()})
+    accepted = submitted(client, {"url": source.url()}, pipeline="metadata")
     run_jobs()
     waiting = client.job(accepted)["images"][0]
     assert (waiting["status"], waiting["stage"], waiting["attempts"]) == ("queued", "fetch", 1)

@@ -32,7 +32,7 @@ DEPTHS = {
 
 @pytest.fixture
 def running(environ, offers):
-    with api(environ) as server, worker("process", environ=environ):
+    with api(environ) as server, worker("process", "caption", environ=environ):
         yield server
 
 

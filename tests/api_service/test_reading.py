@@ -114,7 +114,7 @@ def test_bad_list_parameters_are_named(client, path, query, pointer):
 
 
 def test_events_tell_what_happened_as_it_was(client, photo, run_jobs):
-    url = client.submit(photo).headers["Location"]
+    url = client.submit(photo, steps=[{"step": "metadata"}, {"step": "thumbnails"}]).headers["Location"]
     run_jobs()
 
     answer = client.get(f"{url}/events")
@@ -161,7 +161,8 @@ def test_canceling_drops_the_deliveries_of_earlier_events_and_sends_one_of_its_o
     client, stores, photo, run_jobs, receiver
 ):
     asked = "job.processing,image.done,job.canceled"
-    job = client.submit(photo, photo, callback_url=receiver.url(), callback_events=asked).json
+    target = {"callback_url": receiver.url(), "callback_events": asked}
+    job = client.submit(photo, photo, pipeline="metadata", **target).json
     start(stores, job["id"], "1")
     finish(stores, job["id"], "1")
     owed = client.get(job["links"]["deliveries"]).json["deliveries"]

@@ -11,7 +11,7 @@ from tests.api_service.servers import PATIENCE, Proxy, api, redis_server
 from tests.clients import Client
 from tests.conftest import wait_until
 from tests.shared.samples import at_once
-from worker_service import registry
+from worker_service import presets, registry
 from worker_service.settings import WorkerSettings
 
 # The seconds that a request may wait for Redis.
@@ -187,7 +187,7 @@ def test_what_was_accepted_outlives_redis(environ, photo, tmp_path):
 def announce(environ):
     stores = Stores.open(WorkerSettings.from_env(environ))
     steps = registry.load(None)
-    stores.catalogue.announce(map(registry.announcement, steps.values()), registry.PIPELINES)
+    stores.catalogue.announce(map(registry.announcement, steps.values()), presets.load(None, steps))
     stores.redis.close()
 
 

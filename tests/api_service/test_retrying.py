@@ -9,7 +9,7 @@ from tests.shared.samples import at_once
 
 @pytest.mark.parametrize("failure", [CRASHED, CORRUPT], ids=lambda failure: failure.code)
 def test_a_failed_image_runs_again_and_the_job_ends_anew(client, stores, photo, run_jobs, failure):
-    job = client.submit(photo).json
+    job = client.submit(photo, pipeline="metadata").json
     fail(stores, job, failure=failure)
 
     answer = client.post(f"/v1/jobs/{job['id']}/retry")
@@ -27,7 +27,7 @@ def test_a_failed_image_runs_again_and_the_job_ends_anew(client, stores, photo, 
 
 
 def test_what_is_done_stays_as_it_is(client, stores, photo, run_jobs):
-    job = client.submit(photo, photo[:1000], photo).json
+    job = client.submit(photo, photo[:1000], photo, pipeline="thumbnails").json
     run_jobs()
     before = client.get(job["links"]["self"]).json
     assert [image["status"] for image in before["images"]] == ["done", "failed", "done"]
@@ -45,7 +45,7 @@ def test_what_is_done_stays_as_it_is(client, stores, photo, run_jobs):
 
 
 def test_a_retry_is_told_and_its_end_is_called_back(client, stores, photo, run_jobs, receiver):
-    job = client.submit(photo, callback_url=receiver.url()).json
+    job = client.submit(photo, pipeline="metadata", callback_url=receiver.url()).json
     fail(stores, job)
     client.post(f"/v1/jobs/{job['id']}/retry")
     run_jobs()

@@ -73,10 +73,14 @@ def test_every_step_shows_the_schema_of_its_params(client):
     assert steps["thumbnails"]["stage"] == "process"
 
 
-def test_the_default_pipeline_is_metadata_and_thumbnails(client):
+def test_the_default_pipeline_is_metadata_thumbnails_and_a_caption(client):
     pipelines = {each["name"]: each for each in client.get("/v1/pipelines").json["pipelines"]}
 
-    assert [step["step"] for step in pipelines["analyze"]["steps"]] == ["metadata", "thumbnails"]
+    assert [step["step"] for step in pipelines["analyze"]["steps"]] == [
+        "metadata",
+        "thumbnails",
+        "caption",
+    ]
 
 
 def test_the_root_leads_to_the_documentation(client):

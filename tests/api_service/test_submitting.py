@@ -13,7 +13,7 @@ def test_an_upload_is_accepted_and_says_where_to_watch_it(client, photo):
     assert accepted.headers["Location"] == f"/v1/jobs/{job['id']}" == job["links"]["self"]
     assert job["status"] == "queued"
     assert job["pipeline"] == "analyze"
-    assert [step["step"] for step in job["steps"]] == ["metadata", "thumbnails"]
+    assert [step["step"] for step in job["steps"]] == ["metadata", "thumbnails", "caption"]
     assert job["progress"] == {"total": 1, "done": 0, "failed": 0, "percent": 0}
     assert job["queue"] == {"position": 1}
     assert client.get(job["links"]["self"]).json == job

@@ -32,7 +32,7 @@ def service() -> Iterator[str]:
             "DARKROOM_STEPS_DIR": str(STEPS),
             "DARKROOM_WEBHOOK_SCHEDULE": "0,1,1,1",
         }
-        with api(environ) as running, worker("process", "deliver", environ=environ):
+        with api(environ) as running, worker("process", "caption", "deliver", environ=environ):
             wait_until(lambda: running.request("GET", "/readyz").ok, 60)
             yield running.url
 

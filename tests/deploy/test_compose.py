@@ -55,7 +55,7 @@ def test_the_dashboard_is_only_on_this_machine():
 
 def test_every_role_is_served_once():
     roles = [role for name, each in SERVICES.items() if name.startswith("worker") for role in each["command"]]
-    assert sorted(roles) == ["deliver", "fetch", "process", "sweep"]
+    assert sorted(roles) == ["caption", "deliver", "fetch", "process", "sweep"]
 
 
 def test_images_have_a_version_and_ours_is_the_one_of_the_code():

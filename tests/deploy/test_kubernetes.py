@@ -56,7 +56,7 @@ def test_kustomize_builds_all_of_it():
 
 
 def test_every_role_has_a_deployment_of_its_own():
-    for role in ("fetch", "process", "deliver", "sweep"):
+    for role in ("fetch", "process", "caption", "deliver", "sweep"):
         assert pods()[f"darkroom-worker-{role}"]["spec"]["containers"][0]["args"] == [role]
 
 

@@ -19,6 +19,7 @@ PROGRAMS = (
     "darkroom:api",
     "darkroom:fetch",
     "darkroom:process",
+    "darkroom:caption",
     "darkroom:deliver",
     "darkroom:sweep",
 )
@@ -100,7 +101,9 @@ def test_a_redis_of_ones_own_is_used_and_no_other_started(tmp_path, redis, redis
 def test_the_queues_are_shown_beside_it(tmp_path):
     with LocalRun(tmp_path / "data") as run:
         shown = run.http.get(f"{run.dashboard}/0/data/workers.json", timeout=60).json()["workers"]
-        assert {tuple(each["queues"]) for each in shown} == {("fetch",), ("process",), ("deliver",)}
+        assert {tuple(each["queues"]) for each in shown} == {
+            ("fetch",), ("process",), ("caption",), ("deliver",),
+        }  # fmt: skip
 
 
 def has_new_pid(run: LocalRun, program: str, old: int) -> bool:

@@ -5,7 +5,7 @@ import pytest
 
 LOCKS = ("api", "worker", "dashboard", "local", "dev")
 # Environments of their own, with packages that the tests do without.
-APART = ("bench", "fuzz")
+APART = ("bench", "blip", "fuzz")
 PINNED = re.compile(
     r"^([a-z0-9.-]+)==(\S+)((?: ;[^\n\\]*)?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
 )
@@ -38,6 +38,12 @@ def test_a_lock_file_names_no_place_to_fetch_from(name):
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_lock_file_is_part_of_what_is_tested(name):
     assert pins(name) <= pins("dev")
+
+
+def test_a_worker_with_a_local_model_has_the_packages_of_the_others_and_more():
+    assert pins("worker") < pins("blip")
+    assert packages("blip") >= {"torch", "transformers"}
+    assert not packages("dev") & {"torch", "transformers"}
 
 
 def test_the_fuzzer_works_on_the_packages_that_are_tested():

@@ -15,6 +15,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "thumbnails": {"sizes": {"a": 16, "b": {"width": 9, "height": 5, "fit": "pad"}}, "format": "auto"},
     "convert": {"format": "png", "max_side": 24},
     "contours": {"max_side": 40, "formats": ["json", "geojson", "svg", "coco"]},
+    "caption": {},
 }
 STEPS = registry.load(None)
 

@@ -83,6 +83,40 @@ def test_a_reading_is_kept_until_something_changes(stores, another):
     assert another.read() is not first
 
 
+def test_who_is_configured_to_do_a_step_is_told_apart_from_the_step(stores, another):
+    another.announce_providers("caption", ["openai", "metadata"])
+    stores.catalogue.announce([CAPTION], [ANALYZE])
+
+    offers = another.read()
+
+    assert offers.steps == {"caption": CAPTION}
+    assert offers.providers == {"caption": ("openai", "metadata")}
+
+
+@pytest.mark.parametrize(
+    "announce",
+    [
+        lambda catalogue: catalogue.announce_providers("caption", ["metadata"]),
+        lambda catalogue: catalogue.announce([replace(METADATA, algorithms=({"key": "a-detector"},))], []),
+    ],
+    ids=["providers", "algorithms"],
+)
+def test_who_has_read_the_catalogue_learns_what_is_announced_later(stores, another, announce):
+    stores.catalogue.announce([METADATA], [])
+    before = another.read()
+
+    announce(stores.catalogue)
+
+    assert another.read() != before
+
+
+def test_the_algorithms_of_a_step_are_on_offer_as_they_were_declared(stores, another):
+    declared = {"key": "a-detector", "category_map": None, "version": 1}
+    stores.catalogue.announce([replace(METADATA, algorithms=(declared,))], [])
+
+    assert another.read().steps["metadata"].algorithms == (declared,)
+
+
 def test_announcing_nothing_is_no_error(stores):
     stores.catalogue.announce([], [])
 

@@ -5,7 +5,8 @@ import pytest
 from shared import moves
 from shared.errors import Code, Refused
 from shared.events import EventType
-from shared.jobs import State, StepCall
+from shared.jobs import Failure, Preview, State, StepCall
+from shared.moves import Attempts
 from shared.stages import Stage, after, route
 from tests.shared.samples import BROKEN, HOOK, TTL, a_job, an_artifact, an_image
 
@@ -177,3 +178,26 @@ def test_a_job_knows_its_calls_by_stage():
     assert job.route(an_image(url=HOOK)) == (Stage.FETCH, Stage.PROCESS, Stage.CAPTION)
     assert job.calls_in(Stage.CAPTION) == (CAPTION,)
     assert job.calls_in(Stage.FETCH) == ()
+
+
+def test_what_a_stage_leaves_for_the_next_one_stays_with_the_image():
+    preview = Preview(blob="a-blob", facts={"width": 640})
+    job = a_job(steps=(StepCall(step="caption", stage=Stage.CAPTION),))
+    image = an_image(status=State.PROCESSING)
+
+    first = moves.advanced(job, image, results={}, artifacts=[], preview=preview, now=1.0, ttl=60)
+    second = moves.advanced(job, first.images[0], results={}, artifacts=[], now=2.0, ttl=60)
+
+    assert (first.images[0].stage, first.images[0].preview) == (Stage.CAPTION, preview)
+    assert (second.images[0].status, second.images[0].preview) == (State.DONE, preview)
+
+
+@pytest.mark.parametrize(("wait", "later"), [(0, 100), (5, 100), (500, 500)])
+def test_an_image_waits_as_long_as_it_was_asked_to_and_never_less_than_its_delay(wait, later):
+    failure = Failure(Code.PROVIDER_UNAVAILABLE, "Busy.", retryable=True)
+    image = an_image(status=State.PROCESSING, runs=1)
+    attempts = Attempts(delays=(100,))
+
+    move = moves.broken(a_job(), image, failure, attempts=attempts, now=1000.0, ttl=60, wait=wait)
+
+    assert move.images[0].not_before == pytest.approx(1000 + later, abs=20 if later == 100 else 0.001)

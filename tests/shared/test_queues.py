@@ -124,7 +124,7 @@ def test_no_url_is_called_for_a_task_whatever_the_queue_says(work, intruder, rec
     assert receiver.requests == []
 
 
-@pytest.mark.parametrize("role", [Role.PROCESS, Role.DELIVER])
+@pytest.mark.parametrize("role", list(TASKS))
 def test_a_task_path_leads_to_a_function(role):
     assert import_attribute(TASKS[role]) is getattr(tasks, role.value)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.errors import Code, ImageFailed
 from shared.formats import FORMATS
+from worker_service.algorithms import Algorithm
 from worker_service.encode import encoded
 from worker_service.picture import Picture, Source
 
@@ -104,6 +105,7 @@ class Step(ABC, Generic[P]):
     cacheable: ClassVar[bool] = True
     max_side: ClassVar[int | None] = None
     stage: ClassVar[str] = "process"
+    algorithms: ClassVar[Sequence[Algorithm]] = ()
 
     @classmethod
     def description(cls) -> str:

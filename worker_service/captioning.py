@@ -1,0 +1,46 @@
+"""The `caption` role: an RQ worker that waits for many providers at once."""
+
+import threading
+from collections.abc import Callable
+
+from shared.jobs import fresh_id
+from shared.stages import Role
+from shared.stores import Stores
+from worker_service import rq_options, services, tasks
+from worker_service.captions import METADATA, STEP
+from worker_service.concurrent import ConcurrentWorker
+from worker_service.lease_keeper import LeaseKeeper
+from worker_service.runner import Runner
+from worker_service.settings import WorkerSettings
+
+
+def run(settings: WorkerSettings, stores: Stores) -> None:
+    """Say which providers there are, and serve the queue until asked to stop."""
+    providers = services.caption_providers(settings)
+    stores.catalogue.announce_providers(STEP, (*providers, METADATA))
+    keeper = LeaseKeeper(stores.leases)
+    runner = services.captioner(settings, stores, providers)
+    tasks.bind(Role.CAPTION, handler(runner, keeper))
+    stopping = threading.Event()
+    renewal = threading.Thread(target=keeper.serve, args=(stopping,), name="leases", daemon=True)
+    renewal.start()
+    worker = ConcurrentWorker(
+        Role.CAPTION,
+        threads=settings.io_threads,
+        liveness=stores.liveness,
+        **rq_options.of(Role.CAPTION, settings),
+    )
+    worker.work()
+    stopping.set()
+    renewal.join()
+
+
+def handler(runner: Runner, keeper: LeaseKeeper) -> Callable[[str, str, str], None]:
+    """What serves a task in a thread: the runner, with a lease that is kept while it waits."""
+
+    def caption(job_id: str, image_id: str, task_id: str) -> None:
+        token = fresh_id()
+        with keeper.keeping(job_id, image_id, token) as begin:
+            runner.process(job_id, image_id, task_id, token, begin)
+
+    return caption
