@@ -10,6 +10,7 @@ from flask import Flask, Response, g, request
 from api_service import (
     artifacts,
     catalogue,
+    cors,
     dead_letters,
     deliveries,
     documentation,
@@ -17,6 +18,7 @@ from api_service import (
     jobs,
     openapi,
     problems,
+    surfaces,
 )
 from api_service.intake import UploadRequest
 from api_service.services import EXTENSION, Services
@@ -47,9 +49,12 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     for noun in (jobs, artifacts, dead_letters, deliveries, catalogue, health):
         app.register_api(noun.bp)
+    for surface in surfaces.ALL:
+        app.register_api(surface.bp)
     app.register_blueprint(ui.bp)
     documentation.register(app)
     app.before_request(_name_request)
+    cors.register(app, settings.cors_origins)
     app.after_request(_name_answer)
     app.teardown_request(_end_request)
     return app

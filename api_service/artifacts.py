@@ -25,7 +25,7 @@ def show(path: ArtifactPath, query: SignatureQuery) -> Response:
     image = store.get(path.job_id, tenant=TENANT, images=[path.image_id]).image(path.image_id)
     if image is None:
         raise Refused(Code.NOT_FOUND, f"The job has no image {path.image_id!r}.")
-    return _bytes(image, path.name)
+    return sent(image, path.name)
 
 
 @bp.get("/<job_id>/artifacts/<name>", responses=openapi.BYTES)
@@ -34,7 +34,19 @@ def show_only(path: OnlyArtifactPath) -> Response:
     images = services().stores.jobs.get(path.job_id, tenant=TENANT).images
     if len(images) != 1:
         raise Refused(Code.NOT_FOUND, f"The job has {len(images)} images; say which.")
-    return _bytes(images[0], path.name)
+    return sent(images[0], path.name)
+
+
+def sent(image: Image, name: str) -> Response:
+    """An artifact of the image, or `Refused` if it has none of that name."""
+    artifact = next((each for each in image.artifacts if each.name == name), None)
+    if artifact is None:
+        names = ", ".join(each.name for each in image.artifacts) or "none yet"
+        raise Refused(Code.NOT_FOUND, f"The image has no artifact {name!r}; it has {names}.")
+    data = services().stores.blobs.get(artifact.blob)
+    if data is None:
+        raise Refused(Code.EXPIRED, "The artifact is no longer kept.")
+    return _inert(artifact, data)
 
 
 def _check_signature(path: ArtifactPath, query: SignatureQuery) -> None:
@@ -45,17 +57,6 @@ def _check_signature(path: ArtifactPath, query: SignatureQuery) -> None:
     secret = services().settings.secret
     if not link_is_valid(secret, signed, query.expires or 0, query.signature or "", time.time()):
         raise Refused(Code.FORBIDDEN, "The link was changed or has expired.")
-
-
-def _bytes(image: Image, name: str) -> Response:
-    artifact = next((each for each in image.artifacts if each.name == name), None)
-    if artifact is None:
-        names = ", ".join(each.name for each in image.artifacts) or "none yet"
-        raise Refused(Code.NOT_FOUND, f"The image has no artifact {name!r}; it has {names}.")
-    data = services().stores.blobs.get(artifact.blob)
-    if data is None:
-        raise Refused(Code.EXPIRED, "The artifact is no longer kept.")
-    return _inert(artifact, data)
 
 
 def _inert(artifact: StoredArtifact, data: bytes) -> Response:

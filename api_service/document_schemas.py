@@ -219,6 +219,10 @@ class Limits(Document):
 
 
 class Info(Document):
+    """What the service is. Surfaces for other clients add what these look for."""
+
+    model_config = ConfigDict(extra="allow")
+
     name: str
     app_name: str
     version: str

@@ -1,10 +1,12 @@
 """Whether the service lives, is ready, and what it is."""
 
+from typing import Any
+
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
 
-from api_service import openapi
+from api_service import openapi, surfaces
 from api_service.problems import RETRY_AFTER
 from api_service.services import services
 from shared.formats import FORMATS
@@ -37,9 +39,9 @@ def readyz() -> Response:
 
 @bp.get("/info", responses=openapi.answers(openapi.INFO, 200))
 def info() -> Response:
-    """Tell the version, the limits and the formats."""
+    """Tell the version, the limits and the formats, and what clients of other services look for."""
     settings = services().settings
-    document = {
+    document: dict[str, Any] = {
         "name": "Darkroom",
         "app_name": "Darkroom",
         "version": VERSION,
@@ -54,4 +56,6 @@ def info() -> Response:
         },
         "formats": list(FORMATS),
     }
+    for told in surfaces.INFO:
+        document |= told()
     return openapi.json_response(document)

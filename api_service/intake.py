@@ -108,7 +108,7 @@ def _multipart(request: Request) -> Form:
     ]
     for index, file in enumerate(files):
         where = "/file" if len(files) == 1 else f"/file/{index}"
-        form.uploads.append(Upload(None, _base_name(file.filename), file.stream.read(), where))
+        form.uploads.append(Upload(None, base_name(file.filename), file.stream.read(), where))
     return form
 
 
@@ -119,10 +119,7 @@ def _raw(request: Request) -> Form:
 
 
 def _json(request: Request) -> Form:
-    try:
-        body = strict_json.parsed(request.get_data(cache=False).decode())
-    except (ValueError, RecursionError) as error:
-        raise Refused(Code.MALFORMED, f"The body is not JSON: {error}") from error
+    body = strict_json.body(request)
     if not isinstance(body, dict):
         raise Refused.because([FieldError("", "The body must be a JSON object.")])
     form = Form({name: value for name, value in body.items() if name != "images"}, typed=True)
@@ -141,7 +138,7 @@ def _add_image(form: Form, image: ImageBody, where: str) -> None:
     if (image.data is None) == (image.url is None):
         form.wrong.append(FieldError(where, "Give either data or url."))
     elif image.url is not None:
-        form.uploads.append(Upload(image.id, _last_segment(image.url), b"", where, url=image.url))
+        form.uploads.append(Upload(image.id, last_segment(image.url), b"", where, url=image.url))
     else:
         try:
             form.uploads.append(Upload(image.id, None, _decoded(image.data or ""), where))
@@ -234,12 +231,12 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _last_segment(url: str) -> str | None:
+def last_segment(url: str) -> str | None:
     """What a file at the URL would be called. What the URL leads to is judged elsewhere."""
     _, _, path = url.partition("?")[0].partition("#")[0].partition("//")[2].partition("/")
-    return _base_name(unquote(path))
+    return base_name(unquote(path))
 
 
-def _base_name(name: str | None) -> str | None:
+def base_name(name: str | None) -> str | None:
     """The file's name without folders, which some clients send along."""
     return (name or "").replace("\\", "/").rpartition("/")[2][:255] or None

@@ -32,23 +32,23 @@ def submit() -> Response:
     """
     submission, wrong = intake.read(request, TENANT)
     acceptance = services().submissions.submit(submission, wrong)
-    waited = 0 if acceptance.replayed else _preferred_wait()
-    at_once = None if waited else acceptance.made
-    snapshot = at_once or _waited(acceptance.job_id, waited)
-    status = 200 if acceptance.replayed or (waited and snapshot.job.status.is_final) else 202
-    response = _answer(_document(snapshot), status)
+    seconds = 0 if acceptance.replayed else _preferred_wait()
+    at_once = None if seconds else acceptance.made
+    snapshot = at_once or waited(acceptance.job_id, seconds)
+    status = 200 if acceptance.replayed or (seconds and snapshot.job.status.is_final) else 202
+    response = _answer(document(snapshot), status)
     response.headers["Location"] = f"/v1/jobs/{acceptance.job_id}"
     if acceptance.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    if waited:
-        response.headers["Preference-Applied"] = f"wait={waited}"
+    if seconds:
+        response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
 
 
 @bp.get("/<job_id>", responses=openapi.answers(openapi.JOB, 200))
 def show(path: JobPath, query: WaitQuery) -> Response:
     """Read a job, or wait for its end with `?wait=`."""
-    return _answer(_document(_waited(path.job_id, query.wait or 0)))
+    return _answer(document(waited(path.job_id, query.wait or 0)))
 
 
 @bp.get("", responses=openapi.answers(openapi.JOBS, 200))
@@ -91,7 +91,7 @@ def cancel(path: JobPath) -> Response:
         return moves.canceled(snapshot.job, snapshot.images, now=time.time(), ttl=ttl)
 
     store.move(path.job_id, decide)
-    return _answer(_document(store.get(path.job_id, tenant=TENANT)))
+    return _answer(document(store.get(path.job_id, tenant=TENANT)))
 
 
 @bp.post("/<job_id>/retry", responses=openapi.answers(openapi.JOB, 202, problems=(404, 409)))
@@ -100,7 +100,7 @@ def retry(path: JobPath) -> Response:
     store = services().stores.jobs
     services().capacity.admit(store.get(path.job_id, tenant=TENANT).job.failed, 0)
     store.move(path.job_id, lambda snapshot: moves.retried(snapshot.job, snapshot.images, now=time.time()))
-    return _answer(_document(store.get(path.job_id, tenant=TENANT)), 202)
+    return _answer(document(store.get(path.job_id, tenant=TENANT)), 202)
 
 
 @bp.delete("/<job_id>", responses=openapi.answers(None, 204))
@@ -112,7 +112,7 @@ def delete(path: JobPath) -> Response:
     return Response(status=204)
 
 
-def _waited(job_id: str, seconds: float) -> Snapshot:
+def waited(job_id: str, seconds: float) -> Snapshot:
     """The job at its end, or as it is when the time is up."""
     stores = services().stores
     until = time.monotonic() + min(seconds, MAX_WAIT)
@@ -124,16 +124,17 @@ def _waited(job_id: str, seconds: float) -> Snapshot:
         stores.events.follow(job_id, after=seen, until=until)
 
 
+def document(snapshot: Snapshot) -> Document:
+    """The job as its reader sees it, with its place in the queue."""
+    return job_document(
+        snapshot.job, services().stores.links, images=snapshot.images, position=_position(snapshot)
+    )
+
+
 def _preferred_wait() -> int:
     """Seconds from `Prefer: wait=N` (RFC 7240); what it doesn't say, or says wrongly, is no wait."""
     found = _WAIT.search(request.headers.get("Prefer", ""))
     return min(int(found[1]), MAX_WAIT) if found else 0
-
-
-def _document(snapshot: Snapshot) -> Document:
-    return job_document(
-        snapshot.job, services().stores.links, images=snapshot.images, position=_position(snapshot)
-    )
 
 
 def _position(snapshot: Snapshot) -> int | None:

@@ -33,10 +33,8 @@ LIVE = documents.Live
 READY = documents.Ready
 INFO = documents.Info
 
-_SHOWN: tuple[type[BaseModel], ...] = (
-    JOB, JOBS, EVENTS, DEAD_LETTERS, RETRIED, DELIVERY, DELIVERIES, SECRET, STEPS, PIPELINES,
-    LIVE, READY, INFO, documents.Problem, JobWebhook, ImageWebhook, JsonSubmission, PlanBody, TermsBody,
-)  # fmt: skip
+# Every model that something refers to.
+_shown: dict[type[BaseModel], None] = dict.fromkeys((PlanBody, TermsBody))
 
 
 def json_response(document: Any, status: int = 200) -> Response:
@@ -60,6 +58,8 @@ def answers(
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
+    """Where the document has the model, which from now on it does."""
+    _shown[model] = None
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
@@ -89,7 +89,7 @@ def specification(app: OpenAPI) -> Mapping[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    modes = [(model, "serialization") for model in _SHOWN]
+    modes = [(model, "serialization") for model in _shown]
     _, shown = models_json_schema(modes, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas: dict[str, Any] = shown["$defs"]
     return schemas

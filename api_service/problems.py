@@ -1,6 +1,7 @@
 """Every error response: RFC 9457 problem documents, never HTML and never a traceback."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, current_app
@@ -36,12 +37,13 @@ _BY_STATUS = {
 def register(app: Flask, public_url: str | None) -> None:
     """Have the app answer every error with a problem document, whose type is absolute if the URL is known."""
     app.config[BASE] = public_url or ""
-    app.register_error_handler(ParseException, _unreadable)
-    app.register_error_handler(ServiceError, _refused)
-    app.register_error_handler(ValidationError, _invalid)
-    app.register_error_handler(RedisError, _unavailable)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, answer)
+
+
+def answer(error: Exception) -> Response:
+    """The problem document that says what an error means to the caller."""
+    write = next(write for kind, write in _BY_KIND.items() if isinstance(error, kind))
+    return write(error)
 
 
 def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
@@ -117,3 +119,13 @@ def _unexpected(error: Exception) -> Response:
 
 def _readable(message: str) -> str:
     return message.removeprefix("Value error, ")
+
+
+_BY_KIND: dict[type[Exception], Callable[[Any], Response]] = {
+    ParseException: _unreadable,
+    ServiceError: _refused,
+    ValidationError: _invalid,
+    RedisError: _unavailable,
+    HTTPException: _http,
+    Exception: _unexpected,
+}

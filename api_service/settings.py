@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from shared import settings
-from shared.settings import setting, whole
+from shared.settings import matching, setting, whole
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins as browsers send them, separated by commas; or `*` alone, which is all of them."""
+    if text in ("", "*"):
+        return tuple(text)
+    parse = matching(r"https?://[a-z0-9.\[\]:-]+", "an origin such as https://app.example.com, or * alone")
+    return tuple(parse(part.strip().rstrip("/").lower()) for part in text.split(","))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +25,7 @@ class ApiSettings(settings.Settings):
     max_queued: int = setting("DARKROOM_MAX_QUEUED", whole(), 10_000)
     max_pixels: int = setting("DARKROOM_MAX_PIXELS", whole(1), 50_000_000)
     max_side: int = setting("DARKROOM_MAX_SIDE", whole(1), 16_384)
+    cors_origins: tuple[str, ...] = setting("DARKROOM_CORS_ORIGINS", origins, ())
+    generated_by: str = setting(
+        "DARKROOM_GENERATED_BY", matching(r"[ -~]{1,100}", "printable ASCII"), "vision-node-gpt"
+    )

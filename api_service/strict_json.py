@@ -4,6 +4,10 @@ import json
 import math
 from typing import Any, NoReturn
 
+from flask import Request
+
+from shared.errors import Code, Refused
+
 
 def parsed(text: str) -> Any:
     """The value of a text without NaN, infinity or half characters; else `ValueError` or `RecursionError`."""
@@ -11,6 +15,14 @@ def parsed(text: str) -> Any:
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def body(request: Request) -> Any:
+    """The value of a request's body, or `Refused` with `malformed`."""
+    try:
+        return parsed(request.get_data(cache=False).decode())
+    except (ValueError, RecursionError) as error:
+        raise Refused(Code.MALFORMED, f"The body is not JSON: {error}") from error
 
 
 def is_deeper(value: Any, depth: int) -> bool:

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from api_service.plans import planned
 from shared.capacity import Capacity
+from shared.catalogue import Offers
 from shared.errors import Code, FieldError, Refused
 from shared.events import DEFAULT_CALLBACK_EVENTS, EventType
 from shared.formats import sniff
@@ -28,7 +29,7 @@ MAX_METADATA = 1024
 class Upload:
     """An image as it came in. `pointer` says where in the request, for what may be wrong with it.
 
-    One with a `url` is yet to be fetched, and has no data.
+    One with a `url` is yet to be fetched, and has no data. Its `params`, by step, are for it alone.
     """
 
     id: str | None
@@ -36,14 +37,20 @@ class Upload:
     data: bytes
     pointer: str
     url: str | None = None
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a caller asks for. Either a pipeline or steps, with params that override theirs."""
+    """What a caller asks for. Either a pipeline or steps, with params that override theirs.
+
+    `job_id` is a fresh one that the job is to have, if something has to know it beforehand.
+    """
 
     tenant: str
     uploads: Sequence[Upload]
+    job_id: str | None = None
+    surface: str | None = None
     pipeline: str | None = None
     steps: Sequence[Mapping[str, Any]] | None = None
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -78,10 +85,9 @@ class Submissions:
         """Accept a job, or raise `Refused` with all that is wrong, `problems` from the reading included."""
         if len(submission.uploads) > self._max_images:
             raise Refused(Code.INPUT_TOO_LARGE, f"A job takes at most {self._max_images} images.")
-        calls, wrong = planned(
-            submission.pipeline, submission.steps, submission.params, self._stores.catalogue.read()
-        )
-        wrong = [*problems, *wrong, *self._wrong(submission)]
+        offers = self._stores.catalogue.read()
+        calls, wrong = planned(submission.pipeline, submission.steps, submission.params, offers)
+        wrong = [*problems, *(wrong or _wrong_own_params(submission, offers)), *self._wrong(submission)]
         if wrong:
             raise Refused.because(wrong)
         return self._accepted(submission, calls)
@@ -137,6 +143,16 @@ class Submissions:
         return acceptance
 
 
+def _wrong_own_params(submission: Submission, offers: Offers) -> list[FieldError]:
+    """What is wrong with the params of single images, where they have any."""
+    wrong = []
+    for upload in submission.uploads:
+        if upload.params:
+            own = {step: {**submission.params.get(step, {}), **own} for step, own in upload.params.items()}
+            wrong += planned(submission.pipeline, submission.steps, {**submission.params, **own}, offers)[1]
+    return wrong
+
+
 def _repeated_ids(uploads: Sequence[Upload]) -> list[FieldError]:
     seen: set[str] = set()
     wrong = []
@@ -155,8 +171,9 @@ def _records(
 ) -> tuple[Job, list[Image]]:
     now = time.time()
     job = Job(
-        id=fresh_id(),
+        id=submission.job_id or fresh_id(),
         tenant=submission.tenant,
+        surface=submission.surface,
         pipeline=submission.pipeline,
         steps=tuple(calls),
         total=len(submission.uploads),
@@ -177,6 +194,7 @@ def _records(
             name=upload.name,
             source=next(staged) if upload.url is None else None,
             url=upload.url,
+            params=upload.params,
             stage=Stage.PROCESS if upload.url is None else Stage.FETCH,
             task_id=fresh_id(),
         )
@@ -205,6 +223,7 @@ def _asked(submission: Submission) -> str:
                 "id": upload.id or str(number),
                 "name": upload.name,
                 **_content(upload),
+                **({"params": dict(upload.params)} if upload.params else {}),
             }
             for number, upload in enumerate(submission.uploads, start=1)
         ],

@@ -4,7 +4,7 @@ How they are carried to their receivers is `outbox.py`'s business.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from redis import Redis
@@ -21,16 +21,32 @@ from shared.queues import Queues
 from shared.records import delivery_to_hash
 from shared.transactions import Seen
 
+Body = Callable[[Job, Iterable[Image]], str]
+
 
 class DeliveryStore:
-    """Deliveries in Redis. `links` are those that receivers are given."""
+    """Deliveries in Redis.
 
-    def __init__(self, redis: Redis, keys: Keys, *, queues: Queues, links: Links, schedule: Schedule) -> None:
+    `links` are those that receivers are given, and `bodies` the ones of surfaces whose clients expect others
+    than our webhooks have.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        *,
+        queues: Queues,
+        links: Links,
+        schedule: Schedule,
+        bodies: Mapping[str, Body],
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._queues = queues
         self._links = links
         self._schedule = schedule
+        self._bodies = bodies
         self._records = DeliveryRecords(redis, keys)
 
     def announce(
@@ -45,7 +61,7 @@ class DeliveryStore:
             tenant=job.tenant,
             type=happening.type,
             url=job.callback_url,
-            body=webhook_body(happening.type, now, job, images, happening.image, self._links),
+            body=self._body(job, images, happening, now),
             task_id=fresh_id(),
             created_at=now,
             next_attempt_at=now + self._schedule.delays[0],
@@ -117,6 +133,12 @@ class DeliveryStore:
         pipe.unlink(self._keys.delivery(delivery_id))
         pipe.zrem(self._keys.due_deliveries(), delivery_id)
         pipe.zrem(self._keys.tenant_deliveries(tenant), delivery_id)
+
+    def _body(self, job: Job, images: Iterable[Image], happening: Happening, now: float) -> str:
+        own = self._bodies.get(job.surface or "")
+        if own is not None:
+            return own(job, images)
+        return webhook_body(happening.type, now, job, images, happening.image, self._links)
 
     def _enqueue_or_wait(self, pipe: Pipeline, delivery: Delivery, now: float) -> None:
         due = delivery.next_attempt_at or now

@@ -78,6 +78,17 @@ class JobStore:
         texts = cast(list[bytes], self._redis.hvals(self._keys.images(job_id)))
         return [image_from_json(text) for text in texts]
 
+    def images_of(self, job_ids: Sequence[str]) -> dict[str, list[Image]]:
+        """The images of each job, in order; none of a job that is gone."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hvals(self._keys.images(job_id))
+            found = [map(image_from_json, texts) for texts in pipe.execute()]
+        return {
+            job_id: sorted(images, key=lambda image: image.position)
+            for job_id, images in zip(job_ids, found, strict=True)
+        }
+
     def image(self, job_id: str, image_id: str) -> Image | None:
         """One image as it is now; None if the job is gone."""
         text = cast(bytes | None, self._redis.hget(self._keys.images(job_id), image_id))

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -72,7 +72,8 @@ class Image:
 
     `attempts` counts runs over all stages, `runs` those of this stage, and `crashes` the ones among these
     that ended their process. An image with `not_before` waits for it, and is not enqueued until then.
-    `source` is the blob with its bytes; an image with a `url` has none until they were fetched.
+    `source` is the blob with its bytes; an image with a `url` has none until they were fetched. `params`, by
+    step, are those that hold for this image alone.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Image:
     name: str | None
     source: str | None
     url: str | None = None
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stage: Stage
     status: State = State.QUEUED
     attempts: int = 0
@@ -118,10 +120,14 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one request asked for. Times are seconds since 1970; `deadline` ends whatever is still open."""
+    """What one request asked for. Times are seconds since 1970; `deadline` ends whatever is still open.
+
+    `surface` is the one for clients of other services by which it came in, None for our own.
+    """
 
     id: str
     tenant: str
+    surface: str | None = None
     pipeline: str | None = None
     steps: tuple[StepCall, ...]
     status: State = State.QUEUED
@@ -148,8 +154,14 @@ class Job:
         """The stages that the image walks through."""
         return route([call.stage for call in self.steps], from_url=image.url is not None)
 
-    def calls_in(self, stage: Stage) -> tuple[StepCall, ...]:
-        return tuple(call for call in self.steps if call.stage is stage)
+    def calls_in(self, stage: Stage, image: Image) -> tuple[StepCall, ...]:
+        """The calls to make in a stage, with the params that the image has of its own."""
+        return tuple(_with(call, image.params) for call in self.steps if call.stage is stage)
+
+
+def _with(call: StepCall, params: Mapping[str, Mapping[str, Any]]) -> StepCall:
+    own = params.get(call.step)
+    return replace(call, params={**call.params, **own}) if own else call
 
 
 def fresh_id() -> str:

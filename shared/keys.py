@@ -85,6 +85,10 @@ class Keys:
         """Sorted set: `job/image` of failed images to be retried, by when they failed. `image_index`."""
         return f"{self.prefix}dead-letters"
 
+    def gallery_image(self, image_id: str) -> str:
+        """String: the job of an image of the gallery surface. As long as that may be there. `gallery`."""
+        return f"{self.prefix}gallery:{image_id}"
+
     def catalogue(self) -> str:
         """Hash: steps and pipelines as workers announced them, in JSON. For ever. `catalogue`."""
         return f"{self.prefix}catalogue"

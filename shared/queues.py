@@ -86,9 +86,11 @@ class Queues:
         """Enqueue a stage of an image, as part of the transaction that `pipe` has begun with `multi()`."""
         self._enqueue(pipe, Role(stage), task_id, [job_id, image_id, task_id], f"{stage} {job_id}", at_front)
 
-    def enqueue_delivery(self, pipe: Pipeline, *, task_id: str, delivery_id: str) -> None:
+    def enqueue_delivery(
+        self, pipe: Pipeline, *, task_id: str, delivery_id: str, at_front: bool = False
+    ) -> None:
         """Enqueue an attempt of a delivery, as part of the transaction that `pipe` began with `multi()`."""
-        self._enqueue(pipe, Role.DELIVER, task_id, [delivery_id, task_id], f"deliver {delivery_id}", False)
+        self._enqueue(pipe, Role.DELIVER, task_id, [delivery_id, task_id], f"deliver {delivery_id}", at_front)
 
     def position(self, role: Role, task_id: str) -> int | None:
         """How many tasks are served before this one is done, itself included; None when it does not wait."""

@@ -5,6 +5,7 @@ from typing import Self
 
 from redis import Redis
 
+from shared import antenna
 from shared.blobs import Blobs
 from shared.breaker_store import Breakers
 from shared.breakers import BreakerRules
@@ -23,6 +24,7 @@ from shared.keys import Keys
 from shared.leases import Leases
 from shared.liveness import Liveness
 from shared.outbox import Outbox
+from shared.probes import Probes
 from shared.queues import Queues
 from shared.settings import Settings
 from shared.task_books import TaskBooks
@@ -40,6 +42,7 @@ class Stores:
     events: EventLog
     leases: Leases
     task_books: TaskBooks
+    probes: Probes
     image_index: ImageIndex
     jobs: JobStore
     job_index: JobIndex
@@ -61,6 +64,7 @@ class Stores:
         blobs = Blobs(redis, keys)
         events = EventLog(redis, keys)
         image_index = ImageIndex(redis, keys)
+        catalogue = Catalogue(redis, keys)
         leases = Leases(redis, keys, seconds=settings.lease)
         schedule = Schedule(settings.webhook_schedule)
         deliveries = DeliveryStore(
@@ -69,6 +73,7 @@ class Stores:
             queues=queues,
             links=Links(settings.secret, settings.result_ttl, settings.public_url or ""),
             schedule=schedule,
+            bodies={antenna.SURFACE: antenna.Results(catalogue).body},
         )
         secrets = WebhookSecrets(redis, keys, settings.secret)
         breakers = Breakers(redis, keys, BreakerRules.of(settings.webhook_breaker))
@@ -90,6 +95,7 @@ class Stores:
             events=events,
             leases=leases,
             task_books=TaskBooks(redis, queues),
+            probes=Probes(redis, queues),
             image_index=image_index,
             jobs=JobStore(redis, keys, blobs=blobs, deliveries=deliveries, writer=writer),
             job_index=JobIndex(redis, keys),
@@ -97,7 +103,7 @@ class Stores:
             delivery_index=DeliveryIndex(redis, keys),
             outbox=Outbox(redis, keys, queues=queues, breakers=breakers, secrets=secrets, schedule=schedule),
             breakers=breakers,
-            catalogue=Catalogue(redis, keys),
+            catalogue=catalogue,
             liveness=Liveness(redis, keys),
             secrets=secrets,
             links=Links(settings.secret, settings.result_ttl),

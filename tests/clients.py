@@ -16,6 +16,7 @@ class Client:
 
     def __init__(self, flask: FlaskClient) -> None:
         self._flask = flask
+        self.open = flask.open
         self.get = flask.get
         self.post = flask.post
         self.put = flask.put

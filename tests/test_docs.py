@@ -31,8 +31,9 @@ PAGES = [*sorted(Path().glob("*.md")), *sorted(Path("docs").glob("*.md"))]
 TEXTS = {page: page.read_text() for page in PAGES}
 ALL = "\n".join(TEXTS.values())
 README, ARCHITECTURE = Path("README.md").read_text(), Path("ARCHITECTURE.md").read_text()
-API, STEPS, WEBHOOKS, SECURITY, CAPTIONS = (
-    Path(f"docs/{name}.md").read_text() for name in ("api", "steps", "webhooks", "security", "captions")
+API, STEPS, WEBHOOKS, SECURITY, CAPTIONS, SURFACES = (
+    Path(f"docs/{name}.md").read_text()
+    for name in ("api", "steps", "webhooks", "security", "captions", "surfaces")
 )
 
 FIELDS = read_by(ApiSettings, WorkerSettings, LocalSettings)
@@ -129,7 +130,7 @@ def test_every_call_is_in_the_openapi_document(environ):
         for method in operations
     }
 
-    listed = re.findall(r"^\| `(\w+) (/\S*)` \|", API.partition("## Submit")[0], re.MULTILINE)
+    listed = re.findall(r"^\| `(\w+) (/\S*)` \|", API.partition("## Submit")[0] + SURFACES, re.MULTILINE)
     assert set(listed) == described
 
 

@@ -87,7 +87,7 @@ class Captions:
     def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
         """Caption the image. Raises `ImageFailed`."""
         results = {}
-        for call in job.calls_in(image.stage):
+        for call in job.calls_in(image.stage, image):
             check()
             results[call.step] = asdict(self._captioned(image, params_of(call, CaptionParams)))
         return Product(results=results)

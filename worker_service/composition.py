@@ -57,7 +57,7 @@ class Composition:
             raise ImageFailed(Code.MEMORY_LIMIT, "The image needs more memory than one may take.") from error
 
     def _produced(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
-        calls = [*job.calls_in(image.stage), *job.calls_in(Stage.CAPTION)]
+        calls = [*job.calls_in(image.stage, image), *job.calls_in(Stage.CAPTION, image)]
         plan = [self._planned(call) for call in calls]
         picture = _decoded(decode.admit(self._source(image), self._limits), plan)
         harvest, ahead = _Harvest(), _Harvest()

@@ -27,6 +27,18 @@ DEPTHS = {
     "POST /v1/jobs/{job_id}/cancel 409",
     "POST /v1/jobs/{job_id}/retry 202",
     "DELETE /v1/jobs/{job_id} 204",
+    "POST /process 202",
+    "POST /submit 200",
+    "GET /result/{job_id} 200",
+    "POST /api/v1/submit 200",
+    "GET /api/v1/result/{job_id} 200",
+    "POST /api/images 202",
+    "GET /api/images/{image_id} 200",
+    "GET /api/images/{image_id}/thumbnails/{size} 200",
+    "POST /api/v1/images/upload 200",
+    "GET /api/v1/images/status/{task_id} 200",
+    "GET /static/results/{name} 200",
+    "GET /api/v1/health/full 200",
 }
 
 
@@ -43,15 +55,36 @@ def there(running, photo):
     callback = {"callback_url": "http://127.0.0.1:9/"}
     done = running.request("POST", "/v1/jobs", params=callback, data=photo, headers=headers).json()["id"]
     failed = running.submit(photo[:2000]).json()["id"]
-    wait_until(lambda: all(read(running, f"/v1/jobs/{job}")["completed_at"] for job in (done, failed)))
+    wait_for(running, done, failed)
     [image] = read(running, f"/v1/jobs/{done}")["images"]
+    versioned, bare = (added(running, path, photo)["job_id"] for path in ("/api/v1/submit", "/submit"))
+    shown = added(running, "/api/images", photo)["data"]
+    task = added(running, "/api/v1/images/upload", photo)["task_id"]
+    wait_for(running, versioned, bare, shown["job_id"], task)
     return {
+        "job_id of /api/v1/status/{job_id}": [versioned],
+        "job_id of /api/v1/result/{job_id}": [versioned],
+        "job_id of /status/{job_id}": [bare],
+        "job_id of /result/{job_id}": [bare],
+        "image_id of /api/images/{image_id}": [shown["image_id"]],
+        "image_id of /api/images/{image_id}/thumbnails/{size}": [shown["image_id"]],
+        "size": ["small", "medium"],
+        "task_id": [task],
+        "name of /static/results/{name}": [f"{task}.jpg"],
         # Of the one that is done there is more to see.
         "job_id": [done, failed, done],
         "image_id": [image["id"]],
         "name": [artifact["name"] for artifact in image["artifacts"]],
         "delivery_id": [each["id"] for each in read(running, "/v1/deliveries")["deliveries"]],
     }
+
+
+def added(running, path, photo):
+    return running.request("POST", path, files={"file": photo}).json()
+
+
+def wait_for(running, *jobs):
+    wait_until(lambda: all(read(running, f"/v1/jobs/{job}")["completed_at"] for job in jobs))
 
 
 def read(running, path):

@@ -176,8 +176,17 @@ def test_a_job_knows_its_calls_by_stage():
 
     assert job.route(an_image()) == (Stage.PROCESS, Stage.CAPTION)
     assert job.route(an_image(url=HOOK)) == (Stage.FETCH, Stage.PROCESS, Stage.CAPTION)
-    assert job.calls_in(Stage.CAPTION) == (CAPTION,)
-    assert job.calls_in(Stage.FETCH) == ()
+    assert job.calls_in(Stage.CAPTION, an_image()) == (CAPTION,)
+    assert job.calls_in(Stage.FETCH, an_image()) == ()
+
+
+def test_the_params_of_an_image_come_before_those_of_its_job():
+    step = StepCall(step="random", stage=Stage.PROCESS, params={"seed": 1, "detections": None})
+    image = an_image(params={"random": {"detections": []}, "constant": {"detections": None}})
+
+    [call] = a_job(steps=(step,)).calls_in(Stage.PROCESS, image)
+
+    assert call.params == {"seed": 1, "detections": []}
 
 
 def test_what_a_stage_leaves_for_the_next_one_stays_with_the_image():
