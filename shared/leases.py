@@ -44,8 +44,8 @@ class Leases:
         with self._redis.pipeline() as pipe:
             pipe.zadd(self._keys.leases(), dict.fromkeys(members, time.time() + self._seconds), xx=True)
             pipe.zmscore(self._keys.leases(), members)
-            _, untils = pipe.execute()
-        return [run for run, until in zip(runs, untils, strict=True) if until is None]
+            _, lapses = pipe.execute()
+        return [run for run, until in zip(runs, lapses, strict=True) if until is None]
 
     def lapsed(self, now: float) -> list[tuple[str, str, str]]:
         """Job, image and token of every run whose lease has lapsed."""
