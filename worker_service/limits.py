@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+# M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD of mallopt(3), in bytes; the first takes no more.
+MALLOC = {-3: 32 * 1024**2, -1: 128 * 1024**2, -2: 16 * 1024**2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,17 @@ class Limits:
     def renew(self) -> None:
         """Give the next image its CPU seconds: the kernel counts those of the whole process."""
         resource.setrlimit(resource.RLIMIT_CPU, (_cpu_used() + self.cpu, resource.RLIM_INFINITY))
+
+
+def keep_memory() -> None:
+    """Have what is freed stay with this process for the next image, which needs as much (glibc only).
+
+    Otherwise the arrays of every image are pages that the kernel clears anew.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and sys.platform == "linux":
+        for parameter, value in MALLOC.items():
+            mallopt(parameter, value)
 
 
 def die_with_parent(parent: int, signal_number: int = signal.SIGKILL) -> None:

@@ -25,7 +25,7 @@ from shared.stages import Role
 from shared.stores import Stores
 from worker_service import decode, presets, registry, rq_options, services
 from worker_service.child import Boards, Child, Ended, Ending, Serve
-from worker_service.limits import Limits
+from worker_service.limits import Limits, keep_memory
 from worker_service.patience import patiently
 from worker_service.quiet_worker import QuietWorker
 from worker_service.runner import Runner
@@ -43,6 +43,7 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     def prepare(boards: Boards) -> Serve:
         limits = Limits(cpu=settings.cpu_limit, memory=settings.memory_limit)
         limits.impose(parent)
+        keep_memory()
         decode.prepare()
         for step in steps.values():
             step.load()

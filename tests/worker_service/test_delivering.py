@@ -73,7 +73,7 @@ def test_a_host_is_called_four_times_at_once_however_much_it_is_owed(stores, del
         receiver.released.set()
         receiver.wait_for(12, PATIENCE)
 
-    assert [stores.deliveries.get(each).made for each in made] == [1] * 12
+        wait_until(lambda: [stores.deliveries.get(each).made for each in made] == [1] * 12, PATIENCE)
 
 
 def test_a_dead_host_is_left_alone_after_five_failures_and_a_healthy_one_is_served(environ, stores):
