@@ -16,6 +16,7 @@ from api_service import (
     documentation,
     health,
     jobs,
+    metrics,
     openapi,
     problems,
     surfaces,
@@ -47,7 +48,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     problems.register(app, settings.public_url)
     # A path of ours is what it says: a redirect would be an answer in HTML.
     app.url_map.merge_slashes = False
-    for noun in (jobs, artifacts, dead_letters, deliveries, catalogue, health):
+    for noun in (jobs, artifacts, dead_letters, deliveries, catalogue, health, metrics):
         app.register_api(noun.bp)
     for surface in surfaces.ALL:
         app.register_api(surface.bp)

@@ -16,7 +16,7 @@ from werkzeug.formparser import FormDataParser
 from api_service import strict_json
 from api_service.problems import field_errors, pointer
 from api_service.schemas import ImageBody, ImagesBody, PlanBody, TermsBody
-from api_service.submissions import Submission, Upload
+from api_service.submitted import Submission, Upload
 from shared.errors import Code, FieldError, Refused
 
 MAX_KEY = 255

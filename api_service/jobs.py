@@ -33,8 +33,9 @@ def submit() -> Response:
     submission, wrong = intake.read(request, TENANT)
     acceptance = services().submissions.submit(submission, wrong)
     seconds = 0 if acceptance.replayed else _preferred_wait()
-    at_once = None if seconds else acceptance.made
-    snapshot = at_once or waited(acceptance.job_id, seconds)
+    made = acceptance.made
+    is_known = made is not None and (made.job.status.is_final or not seconds)
+    snapshot = made if made and is_known else waited(acceptance.job_id, seconds)
     status = 200 if acceptance.replayed or (seconds and snapshot.job.status.is_final) else 202
     response = _answer(document(snapshot), status)
     response.headers["Location"] = f"/v1/jobs/{acceptance.job_id}"

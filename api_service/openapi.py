@@ -148,6 +148,11 @@ BYTES: Answers = {
     "default": _problem(None),
 }
 
+METRICS: Answers = {
+    200: {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    "default": _problem(None),
+}
+
 _TEXTS = ("pipeline", "callback_url", "callback_events", "steps", "params", "metadata")
 _TERMS: dict[str, Any] = {
     "priority": {"type": "string", "enum": ["high", "normal"]},

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from api_service.problems import pointer
-from shared.catalogue import Offers, StepOffer
+from shared.catalogue import Offers
 from shared.errors import Code, FieldError, Refused
 from shared.jobs import StepCall
 
@@ -58,7 +58,7 @@ def _preset(
         if name not in offers.steps:
             wrong.append(FieldError("/pipeline", f"Its step {_unknown(name, offers.steps)}"))
             continue
-        calls.append(_call(offers.steps[name], params))
+        calls.append(_call(offers, name, params))
         wrong += _wrong_params(offers, name, params, pointer("/params", name))
     return calls, wrong
 
@@ -77,7 +77,7 @@ def _composed(
             wrong.append(FieldError(f"{where}/step", f"{name!r} is there already; a job runs a step once."))
         given, override = each.get("params", {}), overrides.get(name, {})
         merged = {**given, **override}
-        calls.append(_call(offers.steps[name], merged))
+        calls.append(_call(offers, name, merged))
         for error in _wrong_params(offers, name, merged, ""):
             overridden = error.pointer[1:].split("/")[0] in override
             prefix = pointer("/params", name) if overridden else f"{where}/params"
@@ -85,8 +85,16 @@ def _composed(
     return calls, wrong
 
 
-def _call(offer: StepOffer, params: Params) -> StepCall:
-    return StepCall(step=offer.name, stage=offer.stage, params=params, version=offer.version)
+def _call(offers: Offers, name: str, params: Params) -> StepCall:
+    offer, configured = offers.steps[name], offers.providers.get(name, {})
+    return StepCall(
+        step=offer.name,
+        stage=offer.stage,
+        params=params,
+        version=offer.version,
+        cacheable=offer.is_cacheable(params),
+        provider=configured.get(params.get("provider", AUTO), next(iter(configured.values()), None)),
+    )
 
 
 def _strangers(overrides: Iterable[str], steps: Sequence[str]) -> list[FieldError]:
@@ -103,7 +111,7 @@ def _wrong_params(offers: Offers, step: str, params: Params, prefix: str) -> lis
     return wrong or _wrong_provider(offers.providers.get(step), params, prefix)
 
 
-def _wrong_provider(configured: Sequence[str] | None, params: Params, prefix: str) -> list[FieldError]:
+def _wrong_provider(configured: Mapping[str, str] | None, params: Params, prefix: str) -> list[FieldError]:
     """One that was asked for by name and isn't there, as far as those who would call it have said."""
     asked = params.get("provider", AUTO)
     if configured is None or asked in (AUTO, *configured):

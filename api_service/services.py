@@ -36,6 +36,7 @@ class Services:
             openings=Openings.of(settings.egress_allow),
             max_images=settings.max_images,
             max_upload_bytes=settings.max_upload_bytes,
+            result_ttl=settings.result_ttl,
         )
         return cls(settings, stores, capacity, submissions)
 

@@ -1,66 +1,27 @@
 """The one path by which jobs come in, whichever way they were asked for."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 from redis.exceptions import ConnectionError, TimeoutError
 
 from api_service.plans import planned
+from api_service.submitted import Submission, Upload, idempotency
+from shared.answers import Answer, AnswerLost, answered
 from shared.capacity import Capacity
 from shared.catalogue import Offers
 from shared.errors import Code, FieldError, Refused
-from shared.events import DEFAULT_CALLBACK_EVENTS, EventType
 from shared.formats import sniff
 from shared.idempotency import Acceptance, IdempotencyKey
 from shared.jobs import Image, Job, StepCall, fresh_id
 from shared.records import compact
+from shared.result_cache import ResultCache
 from shared.stages import Stage
 from shared.stores import Stores
 from shared.urls import Openings, UrlRefused, parse
 
 MAX_METADATA = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """An image as it came in. `pointer` says where in the request, for what may be wrong with it.
-
-    One with a `url` is yet to be fetched, and has no data. Its `params`, by step, are for it alone.
-    """
-
-    id: str | None
-    name: str | None
-    data: bytes
-    pointer: str
-    url: str | None = None
-    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What a caller asks for. Either a pipeline or steps, with params that override theirs.
-
-    `job_id` is a fresh one that the job is to have, if something has to know it beforehand.
-    """
-
-    tenant: str
-    uploads: Sequence[Upload]
-    job_id: str | None = None
-    surface: str | None = None
-    pipeline: str | None = None
-    steps: Sequence[Mapping[str, Any]] | None = None
-    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    callback_url: str | None = None
-    callback_events: Sequence[EventType] = DEFAULT_CALLBACK_EVENTS
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    priority: str = "normal"
-    timeout: int = 86_400
-    cache: bool = True
-    idempotency_key: str | None = None
 
 
 class Submissions:
@@ -74,12 +35,14 @@ class Submissions:
         openings: Openings,
         max_images: int,
         max_upload_bytes: int,
+        result_ttl: int,
     ) -> None:
         self._stores = stores
         self._capacity = capacity
         self._openings = openings
         self._max_images = max_images
         self._max_upload_bytes = max_upload_bytes
+        self._ttl = result_ttl
 
     def submit(self, submission: Submission, problems: Sequence[FieldError] = ()) -> Acceptance:
         """Accept a job, or raise `Refused` with all that is wrong, `problems` from the reading included."""
@@ -123,15 +86,43 @@ class Submissions:
         return []
 
     def _accepted(self, submission: Submission, calls: Sequence[StepCall]) -> Acceptance:
-        key = _idempotency(submission)
+        key = idempotency(submission)
         if key is not None and (earlier := self._stores.jobs.replayed(submission.tenant, key)):
             return earlier
-        sources = [upload.data for upload in submission.uploads if upload.url is None]
-        # What is yet to be fetched counts when it is.
-        self._capacity.admit(len(submission.uploads), sum(map(len, sources)))
-        blobs = self._stores.blobs.stage(sources)
+        job, images = _records(submission, calls, self._stores.cache)
         try:
-            acceptance = self._stores.jobs.accept(*_records(submission, calls, blobs), key)
+            return self._taken(submission, job, images, key, self._answers(job, images))
+        except AnswerLost:
+            return self._taken(submission, job, images, key, {})
+
+    def _answers(self, job: Job, images: Sequence[Image]) -> dict[str, Answer]:
+        """By the ids of the images that need no work, because identical work is known."""
+        keys = {image.id: image.cache_key for image in images if image.cache_key is not None}
+        known = self._stores.cache.find(job.tenant, list(set(keys.values())))
+        return {image_id: Answer.of(known[key]) for image_id, key in keys.items() if key in known}
+
+    def _taken(
+        self,
+        submission: Submission,
+        job: Job,
+        images: Sequence[Image],
+        key: IdempotencyKey | None,
+        answers: Mapping[str, Answer],
+    ) -> Acceptance:
+        sources = {
+            image.id: upload.data
+            for image, upload in zip(images, submission.uploads, strict=True)
+            if upload.url is None and image.id not in answers
+        }
+        # What is yet to be fetched counts when it is.
+        size = sum(map(len, sources.values())) + sum(answer.size for answer in answers.values())
+        self._capacity.admit(len(images) - len(answers), size)
+        blobs = self._stores.blobs.stage(sources.values())
+        staged = dict(zip(sources, blobs, strict=True))
+        images = [replace(image, source=staged.get(image.id)) for image in images]
+        at_once = answered(job, images, answers, now=job.created_at, ttl=self._ttl)
+        try:
+            acceptance = self._stores.jobs.accept(job, images, key, answered=at_once)
         except (ConnectionError, TimeoutError):
             # The job may have been accepted before the connection went; then the blobs are its own.
             raise
@@ -167,8 +158,9 @@ def _repeated_ids(uploads: Sequence[Upload]) -> list[FieldError]:
 
 
 def _records(
-    submission: Submission, calls: Sequence[StepCall], blobs: Sequence[str]
+    submission: Submission, calls: Sequence[StepCall], cache: ResultCache
 ) -> tuple[Job, list[Image]]:
+    """The job as it is before anything is kept for it."""
     now = time.time()
     job = Job(
         id=submission.job_id or fresh_id(),
@@ -186,13 +178,12 @@ def _records(
         timeout=submission.timeout,
         deadline=now + submission.timeout,
     )
-    staged = iter(blobs)
     images = [
         Image(
             id=upload.id or str(position + 1),
             position=position,
             name=upload.name,
-            source=next(staged) if upload.url is None else None,
+            source=None,
             url=upload.url,
             params=upload.params,
             stage=Stage.PROCESS if upload.url is None else Stage.FETCH,
@@ -200,41 +191,8 @@ def _records(
         )
         for position, upload in enumerate(submission.uploads)
     ]
-    return job, images
+    return job, [_known_by(cache, job, *each) for each in zip(images, submission.uploads, strict=True)]
 
 
-def _idempotency(submission: Submission) -> IdempotencyKey | None:
-    if submission.idempotency_key is None:
-        return None
-    return IdempotencyKey(submission.idempotency_key, hashlib.sha256(_asked(submission).encode()).hexdigest())
-
-
-def _content(upload: Upload) -> dict[str, str]:
-    if upload.url is not None:
-        return {"url": upload.url}
-    return {"sha256": hashlib.sha256(upload.data).hexdigest()}
-
-
-def _asked(submission: Submission) -> str:
-    """What the caller wants, whatever the way in which it was written down."""
-    asked = {
-        "images": [
-            {
-                "id": upload.id or str(number),
-                "name": upload.name,
-                **_content(upload),
-                **({"params": dict(upload.params)} if upload.params else {}),
-            }
-            for number, upload in enumerate(submission.uploads, start=1)
-        ],
-        "pipeline": submission.pipeline,
-        "steps": None if submission.steps is None else [dict(step) for step in submission.steps],
-        "params": {step: dict(params) for step, params in sorted(submission.params.items())},
-        "callback_url": submission.callback_url,
-        "callback_events": sorted(submission.callback_events),
-        "metadata": dict(submission.metadata),
-        "priority": submission.priority,
-        "timeout": submission.timeout,
-        "cache": submission.cache,
-    }
-    return json.dumps(asked, sort_keys=True)
+def _known_by(cache: ResultCache, job: Job, image: Image, upload: Upload) -> Image:
+    return image if upload.url is not None else replace(image, cache_key=cache.key(job, image, upload.data))

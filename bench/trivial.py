@@ -9,7 +9,7 @@ from rq.registry import FinishedJobRegistry
 
 from api_service.services import Services
 from api_service.settings import ApiSettings
-from api_service.submissions import Submission, Upload
+from api_service.submitted import Submission, Upload
 from bench.measure import Contender, Goal, Line, Numbers, Rounds, compared
 from bench.photos import pixel
 from bench.processes import python, redis_server, running

@@ -4,7 +4,7 @@ A blob is staged first, with a short life, and adopted in the transaction that m
 what a crash leaves behind goes by itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from redis import Redis
@@ -16,6 +16,8 @@ from shared.keys import Keys
 from shared.transactions import Seen
 
 STAGED = 3600
+# Names in one condition: the script that checks it can't take many thousands at a time.
+CHUNK = 1000
 
 
 class Blobs:
@@ -46,11 +48,17 @@ class Blobs:
 
     def presence(self, ids: Sequence[str]) -> list[Seen]:
         """The condition of a transaction that the blobs are there."""
-        names = tuple(self._keys.blob(blob_id) for blob_id in ids)
-        return [Seen(("EXISTS", *names), len(names))] if names else []
+        names = [self._keys.blob(blob_id) for blob_id in ids]
+        chunks = [names[first : first + CHUNK] for first in range(0, len(names), CHUNK)]
+        return [Seen(("EXISTS", *chunk), len(chunk)) for chunk in chunks]
 
     def are_there(self, ids: Sequence[str]) -> bool:
         return not ids or self._redis.exists(*map(self._keys.blob, ids)) == len(ids)
+
+    def copy(self, pipe: Pipeline, copies: Mapping[str, str]) -> None:
+        """Make blobs of the ids that are the keys from those of the values, each with as long to live."""
+        for copied, original in copies.items():
+            pipe.copy(self._keys.blob(original), self._keys.blob(copied))
 
     def adopt(self, pipe: Pipeline, ids: Iterable[str]) -> None:
         """Keep the blobs until told otherwise."""

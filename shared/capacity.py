@@ -34,7 +34,7 @@ class Capacity:
         self._check_memory(size * COUNTED)
 
     def _check_queue(self, images: int) -> None:
-        if not self._max_queued:
+        if not (images and self._max_queued):
             return
         waiting = self._waiting()
         if waiting + images > self._max_queued:

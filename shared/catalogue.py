@@ -24,7 +24,8 @@ REVISION = "revision"
 class StepOffer:
     """A step as its worker announced it; `params` is a JSON Schema of type object.
 
-    `algorithms` are those that its detections name, as Antenna declares them.
+    `algorithms` are those that its detections name, as Antenna declares them. One that is not `cacheable` may
+    still be with the param `cacheable_with`: a seed, say.
     """
 
     name: str
@@ -34,6 +35,13 @@ class StepOffer:
     cacheable: bool
     params: Mapping[str, Any]
     algorithms: tuple[Mapping[str, Any], ...] = ()
+    cacheable_with: str | None = None
+
+    def is_cacheable(self, params: Mapping[str, Any]) -> bool:
+        """Whether the same image has the same results each time, with these params."""
+        return self.cacheable or (
+            self.cacheable_with is not None and params.get(self.cacheable_with) is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +57,13 @@ class PipelineOffer:
 class Offers:
     """All that is on offer, by name.
 
-    `providers` has those that are configured for a step that needs one; nothing for one not heard of yet.
+    `providers` has those that are configured for a step that needs one, the preferred one first, and by name
+    what they sign their results with; nothing for a step not heard of yet.
     """
 
     steps: Mapping[str, StepOffer]
     pipelines: Mapping[str, PipelineOffer]
-    providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    providers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 _STEP = TypeAdapter(StepOffer)
@@ -93,9 +102,9 @@ class Catalogue:
                 if commit(self._redis, pipe, seen):
                     return
 
-    def announce_providers(self, step: str, providers: Iterable[str]) -> None:
+    def announce_providers(self, step: str, providers: Mapping[str, str]) -> None:
         """Say who is configured to do the step: only who may call them knows."""
-        entry: dict[Any, Any] = {f"providers:{step}": json.dumps(list(providers)), REVISION: fresh_id()}
+        entry: dict[Any, Any] = {f"providers:{step}": json.dumps(dict(providers)), REVISION: fresh_id()}
         self._redis.hset(self._keys.catalogue(), mapping=entry)
 
     def read(self) -> Offers:
@@ -110,14 +119,14 @@ class Catalogue:
 def _parsed(raw: Mapping[bytes, bytes]) -> Offers:
     steps: dict[str, StepOffer] = {}
     pipelines: dict[str, PipelineOffer] = {}
-    providers: dict[str, tuple[str, ...]] = {}
+    providers: dict[str, Mapping[str, str]] = {}
     for key in sorted(raw.keys() - {REVISION.encode()}):
         kind, _, name = key.decode().partition(":")
         entry = json.loads(raw[key])
         if kind == "step":
             steps[name] = _STEP.validate_python(entry)
         elif kind == "providers":
-            providers[name] = tuple(entry)
+            providers[name] = entry
         else:
             pipelines[name] = _PIPELINE.validate_python(entry)
     return Offers(steps, pipelines, providers)

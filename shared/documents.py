@@ -184,7 +184,7 @@ def _image_then(event: Event, job: Job, image: Image, links: Links) -> Document:
     data = {"job_id": job.id, **image_document(job, image, links), **event.moment}
     if event.type is EventType.IMAGE_DONE:
         return data
-    return {**data, "results": {}, "artifacts": []}
+    return {**data, "cached": False, "results": {}, "artifacts": []}
 
 
 def _progress(job: Job) -> Document:

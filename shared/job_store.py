@@ -5,12 +5,13 @@ events, the deliveries, the blobs and the RQ enqueues. Of two racing writers, on
 again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from redis import Redis
 
+from shared.answers import Answered, AnswerLost
 from shared.blobs import Blobs
 from shared.delivery_store import DeliveryStore
 from shared.errors import Code, Refused
@@ -38,15 +39,22 @@ class JobStore:
         self._idempotency = Idempotency(keys)
 
     def accept(
-        self, job: Job, images: Sequence[Image], idempotency: IdempotencyKey | None = None
+        self,
+        job: Job,
+        images: Sequence[Image],
+        idempotency: IdempotencyKey | None = None,
+        *,
+        answered: Answered | None = None,
     ) -> Acceptance:
         """Record and enqueue a job whose sources are staged; or name the one that the key has made before.
 
-        Raises `Refused` with `idempotency_key_reused` if the key was used for something else, and with
-        `unavailable` if a staged source has gone.
+        Images that are `answered` are done at once, without a source. Raises `Refused` with
+        `idempotency_key_reused` if the key was used for something else, and with `unavailable` if a staged
+        source has gone; `AnswerLost` if an answer has.
         """
-
-        accepted = Acceptance(job.id, Snapshot(job, tuple(images)))
+        new = Snapshot(job, tuple(images))
+        answered = answered or Answered(Move(job=job, at=job.created_at), {})
+        accepted = Acceptance(job.id, new.moved(answered.move.job, answered.move.images))
         while True:
             seen = [Seen(("EXISTS", self._keys.job(job.id)), 0)]
             if idempotency is not None:
@@ -54,10 +62,11 @@ class JobStore:
                 if earlier is not None:
                     return earlier
                 seen.append(seen_key)
-            if self._is_written(job, images, idempotency, seen):
+            if self._is_written(new, answered, idempotency, seen):
                 return accepted
             if self._redis.exists(self._keys.job(job.id)):
                 return accepted
+            self._check_there(answered.copies)
             if not self._blobs.are_there(_blobs(images)):
                 raise Refused(Code.UNAVAILABLE, "The upload took too long to be accepted.", retry_after=1)
 
@@ -102,6 +111,7 @@ class JobStore:
         images: Sequence[str] | None = None,
         known: Snapshot | None = None,
         commit: Commit = commit,
+        copies: Mapping[str, str] | None = None,
     ) -> Snapshot | None:
         """Make the move that `decide` finds right for the job as it is; None if it is gone or stays as it is.
 
@@ -109,7 +119,10 @@ class JobStore:
         seen, which saves looking if nobody has moved the job since; `commit` makes the writes. `decide` may
         be asked again if another writer was first, so it must be pure; not so if the writes were made and
         only their reply got lost.
+
+        With `copies`, blobs are made from others along with the move; `AnswerLost` if one of these has gone.
         """
+        copies = copies or {}
         made: list[Move] = []
         before = known or self._read(job_id, images)
         while before is not None:
@@ -118,10 +131,12 @@ class JobStore:
             move = decide(before)
             if move is None and before is not known:
                 return None
-            after = self._made(before, move, made, commit) if move is not None else None
+            after = self._made(before, move, made, copies, commit) if move is not None else None
             if after is not None:
                 return after
             before = self._read(job_id, images)
+            if before is not None and not (made and _has_made(made[-1], before)):
+                self._check_there(copies)
         return None
 
     def forget(self, job_id: str) -> None:
@@ -134,24 +149,36 @@ class JobStore:
                     return
 
     def _is_written(
-        self, job: Job, images: Sequence[Image], idempotency: IdempotencyKey | None, seen: Sequence[Seen]
+        self, new: Snapshot, answered: Answered, idempotency: IdempotencyKey | None, seen: Sequence[Seen]
     ) -> bool:
+        done = {image.id for image in answered.move.images}
         with collected(self._redis) as pipe:
-            self._writer.new(pipe, job, images)
+            waiting = [image for image in new.images if image.id not in done]
+            self._writer.new(pipe, new.job, new.images, enqueue=waiting)
+            if done:
+                self._blobs.copy(pipe, answered.copies)
+                self._writer.move(pipe, new, answered.move, new)
             if idempotency is not None:
-                self._idempotency.remember(pipe, job.tenant, idempotency, job.id)
-            present = self._blobs.presence(_blobs(images))
+                self._idempotency.remember(pipe, new.job.tenant, idempotency, new.job.id)
+            present = self._blobs.presence([*_blobs(new.images), *answered.copies.values()])
             return commit(self._redis, pipe, [*seen, *present])
 
-    def _made(self, before: Snapshot, move: Move, made: list[Move], commit: Commit) -> Snapshot | None:
+    def _check_there(self, copies: Mapping[str, str]) -> None:
+        if not self._blobs.are_there([*copies.values()]):
+            raise AnswerLost
+
+    def _made(
+        self, before: Snapshot, move: Move, made: list[Move], copies: Mapping[str, str], commit: Commit
+    ) -> Snapshot | None:
         """The job after the move; None if somebody else was first. `made` gets what may have been made."""
         after = replace(move, job=replace(move.job, version=before.job.version + 1))
         has_all = len(before.images) == before.job.total or not self._tells_of_all(after)
         everything = before if has_all else self._read(before.job.id, None)
         if everything is None:
             return None
-        seen = [self._unmoved(before)]
+        seen = [self._unmoved(before), *self._blobs.presence([*copies.values()])]
         with collected(self._redis) as pipe:
+            self._blobs.copy(pipe, copies)
             if after.cancels_job:
                 obsolete, waiting = self._deliveries.pending(before.job.id)
                 self._deliveries.withdraw(pipe, after.job, obsolete)

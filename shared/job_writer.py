@@ -15,6 +15,7 @@ from shared.leases import Leases
 from shared.moves import Happening, Move
 from shared.queues import Queues
 from shared.records import Fields, image_to_json, job_changes, job_to_hash
+from shared.result_cache import ResultCache
 from shared.snapshots import Snapshot
 
 
@@ -31,6 +32,7 @@ class JobWriter:
         image_index: ImageIndex,
         deliveries: DeliveryStore,
         queues: Queues,
+        cache: ResultCache,
         result_ttl: int,
     ) -> None:
         self._keys = keys
@@ -40,10 +42,11 @@ class JobWriter:
         self._image_index = image_index
         self._deliveries = deliveries
         self._queues = queues
+        self._cache = cache
         self._ttl = result_ttl
 
-    def new(self, pipe: Pipeline, job: Job, images: Sequence[Image]) -> None:
-        """Write a job that is accepted, and enqueue its images."""
+    def new(self, pipe: Pipeline, job: Job, images: Sequence[Image], *, enqueue: Iterable[Image]) -> None:
+        """Write a job that is accepted, and enqueue those of its images."""
         pipe.hset(self._keys.job(job.id), mapping=job_to_hash(job))
         encoded: Fields = {image.id: image_to_json(image) for image in images}
         pipe.hset(self._keys.images(job.id), mapping=encoded)
@@ -53,15 +56,15 @@ class JobWriter:
         pipe.sadd(self._keys.tenants(), job.tenant)
         self._blobs.adopt(pipe, [blob for image in images for blob in image.blobs])
         self._events.append(pipe, job, Happening(EventType.JOB_QUEUED), job.created_at)
-        self._enqueue(pipe, job, images)
+        self._enqueue(pipe, job, enqueue)
 
     def move(self, pipe: Pipeline, before: Snapshot, move: Move, known: Snapshot) -> Snapshot:
         """Write a move, and return the job after it; `known` has all the images that events tell of."""
-        changed = {image.id: image for image in move.images}
-        after = Snapshot(move.job, tuple(changed.get(image.id, image) for image in known.images))
+        after = known.moved(move.job, move.images)
         self._write_record(pipe, before.job, move)
         self._settle_blobs(pipe, before, move)
         self._settle_runs(pipe, before, move)
+        self._cache.settle(pipe, move.job, move.images)
         self._enqueue(pipe, move.job, move.enqueue, at_front=move.at_front)
         for happening in move.happenings:
             self._events.append(pipe, move.job, happening, move.at)

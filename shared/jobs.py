@@ -36,12 +36,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCall:
-    """A step with the params of this job, in the version that was on offer when the job was accepted."""
+    """A step with the params of this job, in the version that was on offer when the job was accepted.
+
+    `cacheable` says that the same image has the same results each time, with these params; and if these are
+    up to who is configured to do the step, `provider` says who that was.
+    """
 
     step: str
     stage: Stage
     params: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    cacheable: bool = False
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +66,12 @@ class StoredArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What the `caption` stage gets of an image: the blob of a small JPEG, and what was measured."""
+    """What the `caption` stage gets of an image: the blob of a small JPEG, and what was measured.
 
-    blob: str
+    There is no blob where identical work had been done before.
+    """
+
+    blob: str | None
     facts: Mapping[str, Any]
 
 
@@ -73,7 +82,8 @@ class Image:
     `attempts` counts runs over all stages, `runs` those of this stage, and `crashes` the ones among these
     that ended their process. An image with `not_before` waits for it, and is not enqueued until then.
     `source` is the blob with its bytes; an image with a `url` has none until they were fetched. `params`, by
-    step, are those that hold for this image alone.
+    step, are those that hold for this image alone. `cache_key` is what its outcome is kept under for
+    identical work, if it is, and `cached` that it came from there.
     """
 
     id: str
@@ -95,6 +105,7 @@ class Image:
     preview: Preview | None = None
     failure: Failure | None = None
     cached: bool = False
+    cache_key: str | None = None
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -150,13 +161,22 @@ class Job:
     completed_at: float | None = None
     expires_at: float | None = None
 
+    @property
+    def is_cacheable(self) -> bool:
+        """Whether identical work may be answered with what became of this one, and the other way round."""
+        return self.cache and all(call.cacheable for call in self.steps)
+
     def route(self, image: Image) -> tuple[Stage, ...]:
         """The stages that the image walks through."""
         return route([call.stage for call in self.steps], from_url=image.url is not None)
 
+    def calls_for(self, image: Image) -> tuple[StepCall, ...]:
+        """The calls to make, with the params that the image has of its own."""
+        return tuple(_with(call, image.params) for call in self.steps)
+
     def calls_in(self, stage: Stage, image: Image) -> tuple[StepCall, ...]:
-        """The calls to make in a stage, with the params that the image has of its own."""
-        return tuple(_with(call, image.params) for call in self.steps if call.stage is stage)
+        """Those among them that are made in a stage."""
+        return tuple(call for call in self.calls_for(image) if call.stage is stage)
 
 
 def _with(call: StepCall, params: Mapping[str, Mapping[str, Any]]) -> StepCall:

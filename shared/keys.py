@@ -89,6 +89,14 @@ class Keys:
         """String: the job of an image of the gallery surface. As long as that may be there. `gallery`."""
         return f"{self.prefix}gallery:{image_id}"
 
+    def cache(self, tenant: str, key: str) -> str:
+        """Hash: what work on a source by some steps came to. Result TTL. `result_cache`."""
+        return f"{self.prefix}cache:{tenant}:{key}"
+
+    def stats(self, group: str) -> str:
+        """Hash: counters by name. For ever. `counters`."""
+        return f"{self.prefix}stats:{group}"
+
     def catalogue(self) -> str:
         """Hash: steps and pipelines as workers announced them, in JSON. For ever. `catalogue`."""
         return f"{self.prefix}catalogue"

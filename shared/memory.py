@@ -33,3 +33,8 @@ class Memory:
         told = self._redis.info("memory")
         self._used, self._limit = int(told["used_memory"]), int(told["maxmemory"])
         self._read_at = time.monotonic()
+
+
+def used(redis: Redis) -> int:
+    """Bytes that Redis uses now."""
+    return int(redis.info("memory")["used_memory"])

@@ -98,6 +98,13 @@ class Queues:
         index = cast(int | None, self._redis.lpos(self._queues[role].key, task_id, rank=-1))
         return None if index is None else index + 1
 
+    def depths(self) -> dict[Role, int]:
+        """How many tasks wait in each queue."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for each in self._queues.values():
+                pipe.llen(each.key)
+            return dict(zip(self._queues, pipe.execute(), strict=True))
+
     def __getitem__(self, role: Role) -> Queue:
         return self._queues[role]
 

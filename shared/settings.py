@@ -55,6 +55,10 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def switch(text: str) -> bool:
+    return one_of("on", "off")(text) == "on"
+
+
 def delays(text: str) -> tuple[int, ...]:
     """Whole seconds, separated by commas."""
     return tuple(whole()(part.strip()) for part in text.split(","))
@@ -128,6 +132,7 @@ class Settings:
     )
     public_url: str | None = setting("DARKROOM_PUBLIC_URL", web_url, None)
     result_ttl: int = setting("DARKROOM_RESULT_TTL", whole(60), 259_200)
+    cache: bool = setting("DARKROOM_CACHE", switch, True)
     max_upload_bytes: int = setting("DARKROOM_MAX_UPLOAD_BYTES", whole(1), 26_214_400)
     lease: int = setting("DARKROOM_LEASE", whole(2), 10)
     time_limit: int = setting("DARKROOM_TIME_LIMIT", whole(1), 60)

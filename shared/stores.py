@@ -11,6 +11,7 @@ from shared.breaker_store import Breakers
 from shared.breakers import BreakerRules
 from shared.catalogue import Catalogue
 from shared.connections import connect
+from shared.counters import Counters
 from shared.deliveries import Schedule
 from shared.delivery_index import DeliveryIndex
 from shared.delivery_store import DeliveryStore
@@ -26,6 +27,7 @@ from shared.liveness import Liveness
 from shared.outbox import Outbox
 from shared.probes import Probes
 from shared.queues import Queues
+from shared.result_cache import ResultCache
 from shared.settings import Settings
 from shared.task_books import TaskBooks
 from shared.webhook_secrets import WebhookSecrets
@@ -44,6 +46,8 @@ class Stores:
     task_books: TaskBooks
     probes: Probes
     image_index: ImageIndex
+    counters: Counters
+    cache: ResultCache
     jobs: JobStore
     job_index: JobIndex
     deliveries: DeliveryStore
@@ -65,6 +69,10 @@ class Stores:
         events = EventLog(redis, keys)
         image_index = ImageIndex(redis, keys)
         catalogue = Catalogue(redis, keys)
+        counters = Counters(redis, keys)
+        cache = ResultCache(
+            redis, keys, blobs=blobs, counters=counters, ttl=settings.result_ttl, enabled=settings.cache
+        )
         leases = Leases(redis, keys, seconds=settings.lease)
         schedule = Schedule(settings.webhook_schedule)
         deliveries = DeliveryStore(
@@ -85,6 +93,7 @@ class Stores:
             image_index=image_index,
             deliveries=deliveries,
             queues=queues,
+            cache=cache,
             result_ttl=settings.result_ttl,
         )
         return cls(
@@ -97,6 +106,8 @@ class Stores:
             task_books=TaskBooks(redis, queues),
             probes=Probes(redis, queues),
             image_index=image_index,
+            counters=counters,
+            cache=cache,
             jobs=JobStore(redis, keys, blobs=blobs, deliveries=deliveries, writer=writer),
             job_index=JobIndex(redis, keys),
             deliveries=deliveries,

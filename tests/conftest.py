@@ -21,7 +21,7 @@ from shared.stores import Stores
 from tests import photos
 from tests.clients import Client
 from tests.receivers import Receiver
-from worker_service import decode, presets, registry, rq_options, services, tasks
+from worker_service import captioning, decode, presets, registry, rq_options, services, tasks
 from worker_service.lease_keeper import LeaseKeeper
 from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
@@ -77,6 +77,7 @@ def offers(stores: Stores) -> None:
     """The catalogue, as a worker announces it."""
     steps = registry.load(None)
     stores.catalogue.announce(map(registry.announcement, steps.values()), presets.load(None, steps))
+    captioning.announce(stores.catalogue, {})
 
 
 @pytest.fixture
@@ -121,12 +122,13 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     stores = Stores.open(settings)
     decode.prepare()
     fetcher = services.fetcher(settings, stores, LeaseKeeper(stores.leases))
+    providers = services.caption_providers(settings)
+    if providers:
+        captioning.announce(stores.catalogue, providers)
     handlers: dict[Role, Callable[..., None]] = {
         Role.FETCH: fetcher.fetch,
         Role.PROCESS: in_this_process(services.runner(settings, stores, registry.load(settings.steps_dir))),
-        Role.CAPTION: in_this_process(
-            services.captioner(settings, stores, services.caption_providers(settings))
-        ),
+        Role.CAPTION: in_this_process(services.captioner(settings, stores, providers)),
         Role.DELIVER: services.courier(settings, stores).deliver,
     }
 

@@ -32,7 +32,7 @@ class BlipProvider:
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             raise ConfigurationError(f"DARKROOM_BLIP_MODEL: {folder} can't be loaded: {told}") from error
-        self._name = f"blip:{Path(folder).resolve().name}"
+        self.name = f"blip:{Path(folder).resolve().name}"
         self._lock = threading.Lock()
 
     def caption(self, preview: bytes, params: CaptionParams, deadline: float) -> Caption:
@@ -47,7 +47,7 @@ class BlipProvider:
             self._lock.release()
         if not text:
             raise ProviderFailed(Code.PROVIDER_REFUSED, "The BLIP model had nothing to say.")
-        return Caption(text=text, generated_by=self._name)
+        return Caption(text=text, generated_by=self.name)
 
     def _written(self, preview: bytes, params: CaptionParams, deadline: float) -> str:
         picture = decode.admit(preview, decode.Limits()).picture(None)

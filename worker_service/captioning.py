@@ -1,13 +1,14 @@
 """The `caption` role: an RQ worker that waits for many providers at once."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from shared.catalogue import Catalogue
 from shared.jobs import fresh_id
 from shared.stages import Role
 from shared.stores import Stores
 from worker_service import rq_options, services, tasks
-from worker_service.captions import METADATA, STEP
+from worker_service.captions import METADATA, STEP, Provider
 from worker_service.concurrent import ConcurrentWorker
 from worker_service.lease_keeper import LeaseKeeper
 from worker_service.runner import Runner
@@ -17,7 +18,7 @@ from worker_service.settings import WorkerSettings
 def run(settings: WorkerSettings, stores: Stores) -> None:
     """Say which providers there are, and serve the queue until asked to stop."""
     providers = services.caption_providers(settings)
-    stores.catalogue.announce_providers(STEP, (*providers, METADATA))
+    announce(stores.catalogue, providers)
     keeper = LeaseKeeper(stores.leases)
     runner = services.captioner(settings, stores, providers)
     tasks.bind(Role.CAPTION, handler(runner, keeper))
@@ -33,6 +34,12 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     worker.work()
     stopping.set()
     renewal.join()
+
+
+def announce(catalogue: Catalogue, providers: Mapping[str, Provider]) -> None:
+    """Tell who writes captions here, the preferred one first."""
+    names = {kind: provider.name for kind, provider in providers.items()}
+    catalogue.announce_providers(STEP, {**names, METADATA: METADATA})
 
 
 def handler(runner: Runner, keeper: LeaseKeeper) -> Callable[[str, str, str], None]:

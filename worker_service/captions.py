@@ -62,7 +62,10 @@ class ProviderFailed(ImageFailed):
 
 
 class Provider(Protocol):
-    """Writes captions, for many threads at once."""
+    """Writes captions, for many threads at once, and signs them with its name."""
+
+    @property
+    def name(self) -> str: ...
 
     def caption(self, preview: bytes, params: CaptionParams, deadline: float) -> Caption:
         """The caption of a JPEG by that instant of `time.monotonic()`, or `ProviderFailed`."""
@@ -86,11 +89,13 @@ class Captions:
 
     def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
         """Caption the image. Raises `ImageFailed`."""
-        results = {}
+        results, as_promised = {}, True
         for call in job.calls_in(image.stage, image):
             check()
-            results[call.step] = asdict(self._captioned(image, params_of(call, CaptionParams)))
-        return Product(results=results)
+            caption = self._captioned(image, params_of(call, CaptionParams))
+            results[call.step] = asdict(caption)
+            as_promised = as_promised and caption.generated_by == call.provider
+        return Product(results=results, cacheable=as_promised)
 
     def _captioned(self, image: Image, params: CaptionParams) -> Caption:
         if params.provider == "auto":

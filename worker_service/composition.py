@@ -39,6 +39,12 @@ _CONTAINERS = (dict, list, tuple)
 class _Planned:
     step: Step[Any]
     params: BaseModel
+    version: int
+
+    @property
+    def is_as_promised(self) -> bool:
+        """Whether the step has the version that the job was accepted for: fleets change one by one."""
+        return self.step.version == self.version
 
 
 class Composition:
@@ -69,8 +75,12 @@ class Composition:
             with _blaming(each.step):
                 made = _run(each, picture)
                 (harvest if each.step.stage == image.stage else ahead).add(each.step.name, made)
-        artifacts = self._staged(harvest.artifacts.values())
-        return Product(results=harvest.results, artifacts=artifacts, preview=self._preview(ahead))
+        return Product(
+            results=harvest.results,
+            artifacts=self._staged(harvest.artifacts.values()),
+            preview=self._preview(ahead),
+            cacheable=all(each.is_as_promised for each in plan),
+        )
 
     def _source(self, image: Image) -> bytes:
         kept = image.source
@@ -84,7 +94,7 @@ class Composition:
         if step is None:
             raise ImageFailed(Code.STEP_FAILED, f"This worker has no step {call.step!r}.")
         with _blaming(step):
-            return _Planned(step, params_of(call, step.params))
+            return _Planned(step, params_of(call, step.params), call.version)
 
     def _preview(self, ahead: "_Harvest") -> Preview | None:
         """What the next stage goes by, if there is one."""

@@ -19,6 +19,7 @@ from shared.errors import ImageFailed, Refused
 from shared.job_store import JobStore
 from shared.jobs import Image, Job, State, fresh_id
 from shared.moves import Move
+from shared.result_cache import ResultCache
 from shared.snapshots import Snapshot
 from shared.stages import Role
 from shared.stores import Stores
@@ -87,12 +88,14 @@ class Download:
         *,
         sources: Sources,
         blobs: Blobs,
+        cache: ResultCache,
         capacity: Capacity,
         keeper: LeaseKeeper,
         stopping: threading.Event,
     ) -> None:
         self._call = call
         self._sources = sources
+        self._cache = cache
         self._blobs = blobs
         self._capacity = capacity
         self._keeper = keeper
@@ -109,7 +112,7 @@ class Download:
                 raise HandedBack
             check()
         [blob] = patiently(lambda: self._blobs.stage([data]))
-        return Product(source=blob)
+        return Product(source=blob, cache_key=self._cache.key(job, image, data))
 
     def _fetched(self, url: str, token: str) -> bytes:
         try:

@@ -39,13 +39,14 @@ class OpenAiProvider:
         if api_key is not None:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._model = model
+        self.name = f"openai:{model}"
 
     def caption(self, preview: bytes, params: CaptionParams, deadline: float) -> Caption:
         answer = self._answer(json.dumps(self._question(preview, params)).encode(), deadline)
         if not 200 <= answer.status < 300:
             _raise_for(answer)
         completion = _parsed(answer.body)
-        return Caption(text=_text(completion), generated_by=f"openai:{self._model}", usage=_usage(completion))
+        return Caption(text=_text(completion), generated_by=self.name, usage=_usage(completion))
 
     def _question(self, preview: bytes, params: CaptionParams) -> dict[str, Any]:
         image = f"data:image/jpeg;base64,{base64.b64encode(preview).decode()}"

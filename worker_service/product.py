@@ -16,13 +16,16 @@ P = TypeVar("P", bound=BaseModel)
 class Product:
     """Results by step, artifacts, the source if the stage has brought it, and what a later one is to go by.
 
-    All blobs are staged.
+    All blobs are staged. A source comes with what the outcome is to be cached under, if it is. What is not
+    `cacheable` would not be the same another time, and keeps the image's outcome out of the cache.
     """
 
     results: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Sequence[StoredArtifact] = ()
     source: str | None = None
     preview: Preview | None = None
+    cache_key: str | None = None
+    cacheable: bool = True
 
 
 class HandedBack(Exception):

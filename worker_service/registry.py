@@ -56,6 +56,7 @@ def announcement(step: Step[Any]) -> StepOffer:
         stage=Stage(step.stage),
         version=step.version,
         cacheable=step.cacheable,
+        cacheable_with=step.cacheable_with,
         params={**step.params.model_json_schema(), "additionalProperties": False},
         algorithms=tuple(each.declaration for each in step.algorithms),
     )

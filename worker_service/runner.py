@@ -2,16 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from shared import moves
+from shared.answers import Answer, AnswerLost
 from shared.errors import Code, ImageFailed
 from shared.job_store import JobStore
 from shared.jobs import Failure, Image, Job, State
 from shared.moves import Attempts, Move
 from shared.observe import bound
+from shared.result_cache import ResultCache
 from shared.snapshots import Snapshot
+from shared.stages import Stage
 from shared.transactions import Commit, commit
 from worker_service.patience import patiently
 from worker_service.product import HandedBack, Producer, Product
@@ -44,9 +47,16 @@ class Runner:
     """Runs images through the stage that `producer` does."""
 
     def __init__(
-        self, *, job_store: JobStore, producer: Producer, result_ttl: int, attempts: Attempts
+        self,
+        *,
+        job_store: JobStore,
+        cache: ResultCache,
+        producer: Producer,
+        result_ttl: int,
+        attempts: Attempts,
     ) -> None:
         self._jobs = job_store
+        self._cache = cache
         self._producer = producer
         self._ttl = result_ttl
         self._attempts = attempts
@@ -127,6 +137,9 @@ class Runner:
         return outcome not in HARMFUL
 
     def _outcome(self, run: Run, finish: Commit) -> Code | None:
+        answer = self._known_answer(run)
+        if answer is not None and self._is_answered(run, answer, finish):
+            return None
         try:
             product = self._producer.produce(run.job, run.image, lambda: self._check_current(run))
         except ImageFailed as error:
@@ -134,6 +147,24 @@ class Runner:
             return self._failed(run, failure, error.retry_after)
         self._move(run, lambda job, image: self._advancing(job, image, product), finish)
         return None
+
+    def _known_answer(self, run: Run) -> Answer | None:
+        """What identical work has come to since the job was accepted, or this image was fetched."""
+        key = run.image.cache_key
+        if key is None or run.image.stage is not Stage.PROCESS:
+            return None
+        kept = patiently(lambda: self._cache.find(run.job.tenant, [key])).get(key)
+        return Answer.of(kept) if kept else None
+
+    def _is_answered(self, run: Run, answer: Answer, finish: Commit) -> bool:
+        def given(job: Job, image: Image) -> Move:
+            return answer.given_to(job, image, now=time.time(), ttl=self._ttl)
+
+        try:
+            self._move(run, given, finish, copies=answer.copies)
+        except AnswerLost:
+            return False
+        return True
 
     def _hand_back(self, run: Run, seconds: float | None) -> None:
         def becoming(job: Job, image: Image) -> Move:
@@ -149,23 +180,31 @@ class Runner:
         self._move(run, lambda job, image: self._failing(job, image, failure, wait))
         return failure.code
 
-    def _move(self, run: Run, becoming: Callable[[Job, Image], Move], finish: Commit = commit) -> None:
+    def _move(
+        self,
+        run: Run,
+        becoming: Callable[[Job, Image], Move],
+        finish: Commit = commit,
+        *,
+        copies: Mapping[str, str] | None = None,
+    ) -> None:
         def decide(snapshot: Snapshot) -> Move | None:
             image = snapshot.image(run.image.id)
             return becoming(snapshot.job, image) if _is_current(image, run) and image else None
 
-        images = [run.image.id]
-        job_id, known = run.job.id, run.before
-        if (
-            patiently(lambda: self._jobs.move(job_id, decide, images=images, known=known, commit=finish))
-            is None
-        ):
+        def attempt() -> Snapshot | None:
+            return self._jobs.move(
+                run.job.id, decide, images=[run.image.id], known=run.before, commit=finish, copies=copies
+            )
+
+        if patiently(attempt) is None:
             raise Stale
 
     def _advancing(self, job: Job, image: Image, product: Product) -> Move:
+        cache_key = (product.cache_key or image.cache_key) if product.cacheable else None
         return moves.advanced(
             job,
-            image,
+            replace(image, cache_key=cache_key),
             results=product.results,
             artifacts=product.artifacts,
             source=product.source,

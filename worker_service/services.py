@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker_service.fetching import Fetcher
     from worker_service.hosts import Call
     from worker_service.lease_keeper import LeaseKeeper
+    from worker_service.product import Producer
     from worker_service.runner import Runner
     from worker_service.steps import Step
     from worker_service.sweep import Sweep
@@ -29,7 +30,6 @@ CALLS_PER_HOST = 4
 def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[Any]]") -> "Runner":
     from worker_service import decode
     from worker_service.composition import Composition
-    from worker_service.runner import Runner
 
     limits = decode.Limits(
         max_bytes=settings.max_upload_bytes,
@@ -37,12 +37,7 @@ def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[A
         max_side=settings.max_side,
         max_scans=settings.max_scans,
     )
-    return Runner(
-        job_store=stores.jobs,
-        producer=Composition(blobs=stores.blobs, steps=steps, limits=limits),
-        result_ttl=settings.result_ttl,
-        attempts=settings.attempts(),
-    )
+    return _runner(settings, stores, Composition(blobs=stores.blobs, steps=steps, limits=limits))
 
 
 def fetcher(settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper") -> "Fetcher":
@@ -52,7 +47,6 @@ def fetcher(settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper") -> 
     from worker_service.endpoints import closed_endpoints
     from worker_service.fetching import Download, Fetcher, Ticket
     from worker_service.hosts import Hosts
-    from worker_service.runner import Runner
     from worker_service.sources import Sources
 
     # A source has one deadline, for all of it.
@@ -61,20 +55,17 @@ def fetcher(settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper") -> 
     capacity = Capacity(stores.redis, stores.keys, stores.queues, max_queued=0)
     stopping = threading.Event()
 
-    def runner(call: "Call") -> Runner:
-        return Runner(
-            job_store=stores.jobs,
-            producer=Download(
-                call,
-                sources=sources,
-                blobs=stores.blobs,
-                capacity=capacity,
-                keeper=keeper,
-                stopping=stopping,
-            ),
-            result_ttl=settings.result_ttl,
-            attempts=settings.attempts(),
+    def runner(call: "Call") -> "Runner":
+        download = Download(
+            call,
+            sources=sources,
+            blobs=stores.blobs,
+            cache=stores.cache,
+            capacity=capacity,
+            keeper=keeper,
+            stopping=stopping,
         )
+        return _runner(settings, stores, download)
 
     places = settings.io_threads
     hosts = Hosts[Ticket](each=CALLS_PER_HOST, places=places, slow=max(1, places // 2))
@@ -95,14 +86,9 @@ def caption_providers(settings: WorkerSettings) -> "dict[str, Provider]":
 
 def captioner(settings: WorkerSettings, stores: Stores, providers: "Mapping[str, Provider]") -> "Runner":
     from worker_service.captions import Captions
-    from worker_service.runner import Runner
 
-    return Runner(
-        job_store=stores.jobs,
-        producer=Captions(blobs=stores.blobs, providers=providers, time_limit=settings.time_limit),
-        result_ttl=settings.result_ttl,
-        attempts=settings.attempts(),
-    )
+    captions = Captions(blobs=stores.blobs, providers=providers, time_limit=settings.time_limit)
+    return _runner(settings, stores, captions)
 
 
 def _openai(settings: WorkerSettings) -> "Provider":
@@ -150,4 +136,16 @@ def sweep(settings: WorkerSettings, stores: Stores) -> "Sweep":
         lease=settings.lease,
         interval=settings.sweep_interval,
         result_ttl=settings.result_ttl,
+    )
+
+
+def _runner(settings: WorkerSettings, stores: Stores, producer: "Producer") -> "Runner":
+    from worker_service.runner import Runner
+
+    return Runner(
+        job_store=stores.jobs,
+        cache=stores.cache,
+        producer=producer,
+        result_ttl=settings.result_ttl,
+        attempts=settings.attempts(),
     )

@@ -17,7 +17,7 @@ from api_service.document_schemas import JobDocument
 from api_service.intake import MAX_DEPTH, last_segment
 from api_service.schemas import MAX_WAIT, ImageId
 from api_service.services import TENANT, services
-from api_service.submissions import Submission, Upload
+from api_service.submitted import Submission, Upload
 from api_service.surfaces import plain
 from shared.antenna import SURFACE, Results
 from shared.catalogue import Offers, PipelineOffer

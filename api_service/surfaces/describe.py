@@ -52,7 +52,7 @@ class DescriptionResult(BaseModel):
 def submit() -> Response:
     """Submit an image to be described."""
     job = uploads.submitted(SURFACE, "caption").job
-    document = {"job_id": job.id, "status": job.status, "message": "Job submitted successfully"}
+    document = {"job_id": job.id, "status": State.QUEUED, "message": "Job submitted successfully"}
     return openapi.json_response(document)
 
 

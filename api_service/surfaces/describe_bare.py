@@ -41,7 +41,7 @@ class BareResult(BareStatus):
 def submit() -> Response:
     """Submit an image to be described."""
     job = uploads.submitted(SURFACE, "caption").job
-    return openapi.json_response({"job_id": job.id, "status": job.status})
+    return openapi.json_response({"job_id": job.id, "status": State.QUEUED})
 
 
 @bp.get("/status/<job_id>", responses=plain.answers(BareStatus, 200))

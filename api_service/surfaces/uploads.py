@@ -7,7 +7,7 @@ from flask import request
 
 from api_service.intake import base_name
 from api_service.services import TENANT, services
-from api_service.submissions import Submission, Upload
+from api_service.submitted import Submission, Upload
 from shared.errors import Code, Refused
 from shared.jobs import Job, State
 from shared.pages import Place

@@ -246,7 +246,7 @@ def test_a_second_task_for_a_caption_that_is_under_way_asks_nobody(captioning, s
 
 
 def test_a_provider_that_nobody_has_configured_is_refused_at_once(client, stores, photo):
-    stores.catalogue.announce_providers("caption", ["openai", "metadata"])
+    stores.catalogue.announce_providers("caption", {"openai": "openai:a-model", "metadata": "metadata"})
 
     answer = client.submit(photo, params={"caption": {"provider": "blip"}})
 
@@ -262,7 +262,7 @@ def test_a_provider_that_nobody_has_configured_is_refused_at_once(client, stores
 
 
 def test_a_provider_in_steps_is_refused_where_it_stands(client, stores, photo):
-    stores.catalogue.announce_providers("caption", ["metadata"])
+    stores.catalogue.announce_providers("caption", {"metadata": "metadata"})
 
     answer = client.submit(photo, steps=[{"step": "caption", "params": {"provider": "openai"}}])
 
@@ -270,6 +270,8 @@ def test_a_provider_in_steps_is_refused_where_it_stands(client, stores, photo):
 
 
 def test_before_any_caption_worker_came_every_provider_is_accepted_and_waits(client, stores, photo):
+    stores.redis.hdel(stores.keys.catalogue(), "providers:caption")
+
     accepted = client.submit(photo, pipeline="caption", params={"caption": {"provider": "blip"}})
 
     assert accepted.status_code == 202
@@ -282,3 +284,37 @@ def test_only_who_asks_for_a_caption_pays_for_a_preview(client, stores, photo, r
 
     [image] = stores.jobs.images(client.job(accepted)["id"])
     assert image.preview is None
+
+
+def test_a_caption_is_known_the_next_time(captioning, server, photo):
+    client, run_jobs = captioning
+    first = client.submit(photo, pipeline="caption")
+    run_jobs()
+
+    again = client.submit(photo, pipeline="caption").json
+
+    assert (again["status"], again["images"][0]["cached"]) == ("done", True)
+    assert caption_of(again) == caption_of(client.job(first))
+    assert len(server.requests) == 1
+
+
+def test_a_caption_by_the_stand_in_is_asked_for_again(captioning, server, photo):
+    client, run_jobs = captioning
+    server.script[:0] = [answers(400)]
+    client.submit(photo, pipeline="caption")
+    run_jobs()
+
+    again = client.submit(photo, pipeline="caption")
+    run_jobs()
+
+    assert caption_of(client.job(again))["generated_by"] == "openai:a-model"
+
+
+def test_another_model_describes_what_the_one_before_it_had_described(run_jobs_with, environ, server, photo):
+    for model in ("a-model", "another-model"):
+        settings = {"OPENAI_BASE_URL": server.url("/v1"), "OPENAI_VISION_MODEL": model}
+        client, run_jobs = run_jobs_with({**environ, **settings})
+        accepted = client.submit(photo, pipeline="caption")
+        run_jobs()
+
+        assert caption_of(client.job(accepted))["generated_by"] == f"openai:{model}"

@@ -207,7 +207,7 @@ def test_an_ended_job_cannot_be_canceled(client, photo, run_jobs):
 
 
 def test_a_deleted_job_leaves_nothing_behind(client, stores, photo, run_jobs, receiver):
-    job = client.submit(photo, callback_url=receiver.url()).json
+    job = client.submit(photo, callback_url=receiver.url(), cache=False).json
     run_jobs()
 
     assert client.delete(job["links"]["self"]).status_code == 204

@@ -53,6 +53,7 @@ def every_call(client, photo, job):
         lambda: client.get("/v1/dead-letters"),
         lambda: client.post("/v1/dead-letters/retry"),
         lambda: client.get("/v1/steps"),
+        lambda: client.get("/metrics"),
         lambda: client.get("/v1/webhook-secret"),
     ]
 

@@ -20,6 +20,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("latency", None),
         ("ingest", None),
         ("end_to_end", "a bare pool"),
+        ("cache", "the same without the cache"),
         ("webhooks", None),
     ],
 )

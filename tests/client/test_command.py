@@ -179,7 +179,7 @@ def test_a_job_is_shown_steered_and_canceled(shell, picture, gate):
 
 
 def test_what_happens_is_watched(shell, picture, broken):
-    job_id = shell.run("submit", "photo.jpg", "--pipeline", "metadata").out.strip()
+    job_id = shell.run("submit", "photo.jpg", "--pipeline", "metadata", "--no-cache").out.strip()
     failing = shell.run("submit", "broken.jpg").out.strip()
 
     lines = shell.run("watch", job_id)

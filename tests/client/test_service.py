@@ -27,7 +27,7 @@ def kept(events):
 
 
 def test_a_photo_is_submitted_waited_for_and_its_artifacts_saved(darkroom, picture, tmp_path):
-    job = darkroom.submit(picture, pipeline="thumbnails", metadata={"order": 7})
+    job = darkroom.submit(picture, pipeline="thumbnails", metadata={"order": 7}, cache=False)
     assert (job.pipeline, job.metadata, job.progress.total) == ("thumbnails", {"order": 7}, 1)
 
     ended = darkroom.wait(job, PATIENCE)
@@ -64,7 +64,7 @@ def test_the_same_key_makes_one_job(darkroom, picture):
 
 
 def test_what_happened_is_told_in_order(darkroom, picture):
-    job = darkroom.submit(picture, pipeline="metadata")
+    job = darkroom.submit(picture, pipeline="metadata", cache=False)
 
     events = list(kept(darkroom.watch(job)))
 

@@ -112,7 +112,10 @@ def test_it_says_which_providers_there_are_and_holds_no_decoder(stores, settings
         wait_until(lambda: stores.liveness.workers() == {Role.CAPTION: 1}, PATIENCE)
         mapped = Path(f"/proc/{process.pid}/maps").read_text()
 
-    assert stores.catalogue.read().providers == {"caption": ("openai", "metadata")}
+    assert stores.catalogue.read().providers["caption"] == {
+        "openai": "openai:a-model",
+        "metadata": "metadata",
+    }
     assert "/cv2/" not in mapped
     assert "/PIL/" not in mapped
     assert "/numpy/" not in mapped

@@ -84,19 +84,20 @@ def test_a_reading_is_kept_until_something_changes(stores, another):
 
 
 def test_who_is_configured_to_do_a_step_is_told_apart_from_the_step(stores, another):
-    another.announce_providers("caption", ["openai", "metadata"])
+    another.announce_providers("caption", {"openai": "openai:a-model", "metadata": "metadata"})
     stores.catalogue.announce([CAPTION], [ANALYZE])
 
     offers = another.read()
 
     assert offers.steps == {"caption": CAPTION}
-    assert offers.providers == {"caption": ("openai", "metadata")}
+    assert offers.providers == {"caption": {"openai": "openai:a-model", "metadata": "metadata"}}
+    assert [*offers.providers["caption"]] == ["openai", "metadata"]
 
 
 @pytest.mark.parametrize(
     "announce",
     [
-        lambda catalogue: catalogue.announce_providers("caption", ["metadata"]),
+        lambda catalogue: catalogue.announce_providers("caption", {"metadata": "metadata"}),
         lambda catalogue: catalogue.announce([replace(METADATA, algorithms=({"key": "a-detector"},))], []),
     ],
     ids=["providers", "algorithms"],

@@ -8,6 +8,7 @@ from shared.jobs import Preview, StepCall
 from shared.stages import Stage
 from tests.shared.samples import a_job, an_image
 from worker_service.captions import AUTO_SECONDS, PAUSE, Caption, Captions, ProviderFailed
+from worker_service.product import Product
 
 FACTS = {
     "width": 2,
@@ -32,6 +33,8 @@ def asks_to_wait(seconds: float) -> ProviderFailed:
 class Scripted:
     """A provider that answers, or raises, what its script says."""
 
+    name = WRITTEN.generated_by
+
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
         self.asked: list[tuple[bytes, Any, float]] = []
@@ -55,14 +58,17 @@ class Desk:
         )
 
     def caption(self, *, preview: bool = True, **params: Any) -> dict[str, Any]:
-        call = StepCall(step="caption", stage=Stage.CAPTION, params=params)
-        [blob] = self._stores.blobs.stage([b"the preview"])
-        kept = Preview(blob=blob, facts=FACTS) if preview else None
-        image = an_image(stage=Stage.CAPTION, preview=kept)
-        product = self._captions.produce(a_job(steps=(call,)), image, lambda: None)
+        product = self.produce(preview=preview, **params)
         assert (product.artifacts, product.preview, list(product.results)) == ((), None, ["caption"])
         result: dict[str, Any] = product.results["caption"]
         return result
+
+    def produce(self, *, promised: str | None = None, preview: bool = True, **params: Any) -> Product:
+        call = StepCall(step="caption", stage=Stage.CAPTION, params=params, provider=promised)
+        [blob] = self._stores.blobs.stage([b"the preview"])
+        kept = Preview(blob=blob, facts=FACTS) if preview else None
+        image = an_image(stage=Stage.CAPTION, preview=kept)
+        return self._captions.produce(a_job(steps=(call,)), image, lambda: None)
 
     def failure(self, **options: Any) -> ImageFailed:
         with pytest.raises(ImageFailed) as failed:
@@ -193,3 +199,25 @@ def test_params_that_the_step_does_not_take_fail_the_image(stores):
 
     assert failed.code is Code.PARAMS_INVALID
     assert failed.detail.startswith("/params/caption/max_tokens: ")
+
+
+@pytest.mark.parametrize(
+    ("script", "promised", "answers_for_others"),
+    [
+        ([WRITTEN], "openai:a-model", True),
+        ([WRITTEN], "openai:another-model", False),
+        ([WRITTEN], None, False),
+        ([REFUSED], "openai:a-model", False),
+    ],
+    ids=["as promised", "another model by now", "nobody had been heard of", "a fallback"],
+)
+def test_a_caption_answers_for_others_only_if_it_is_by_whom_they_would_ask(
+    stores, script, promised, answers_for_others
+):
+    product = Desk(stores, openai=Scripted(*script)).produce(promised=promised)
+
+    assert product.cacheable is answers_for_others
+
+
+def test_a_sentence_answers_for_others_where_there_is_no_provider(stores):
+    assert Desk(stores).produce(promised="metadata").cacheable

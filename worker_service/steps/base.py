@@ -103,6 +103,7 @@ class Step(ABC, Generic[P]):
     params: type[P]
     version: ClassVar[int] = 1
     cacheable: ClassVar[bool] = True
+    cacheable_with: ClassVar[str | None] = None
     max_side: ClassVar[int | None] = None
     stage: ClassVar[str] = "process"
     algorithms: ClassVar[Sequence[Algorithm]] = ()

@@ -45,6 +45,7 @@ class Random(Step[RandomParams]):
     name = "random"
     params = RandomParams
     cacheable = False
+    cacheable_with = "seed"
     max_side = 1
     algorithms = (DETECTOR, BINARY, SPECIES)
 

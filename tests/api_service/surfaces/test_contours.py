@@ -90,7 +90,7 @@ def test_the_results_are_the_drawings_that_are_ready_newest_first(client, photo,
     first, second, broken = (upload(client, image).json["task_id"] for image in (photo, photo, photo[:2000]))
     client.submit(photo, pipeline="contours")
     run_jobs()
-    upload(client, photo)
+    upload(client, photos.jpeg())
 
     results = client.get("/api/v1/images/results").json
     assert results == {

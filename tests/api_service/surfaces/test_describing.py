@@ -105,6 +105,21 @@ def test_the_bare_result_lists_what_was_measured(client, photo, run_jobs):
 
 
 @both
+def test_a_picture_that_is_known_is_described_as_it_was_before(client, photo, run_jobs, prefix):
+    first = submit(client, prefix, photo)["job_id"]
+    run_jobs()
+
+    again = submit(client, prefix, photo)
+
+    assert again["status"] == "queued"
+    told, known = (client.get(f"{prefix}/result/{job_id}").json for job_id in (first, again["job_id"]))
+    assert client.get(f"/v1/jobs/{again['job_id']}").json["images"][0]["cached"] is True
+    assert told["status"] == known["status"] == "done"
+    for field in told.keys() - {"job_id", "created_at", "completed_at"}:
+        assert known[field] == told[field]
+
+
+@both
 def test_the_label_is_the_operators(environ, photo, run_jobs_with, prefix):
     client, run_jobs = run_jobs_with({**environ, "DARKROOM_GENERATED_BY": "our-node"})
     job_id = submit(client, prefix, photo)["job_id"]

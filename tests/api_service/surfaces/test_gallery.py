@@ -163,8 +163,7 @@ def test_the_statistics_count_the_images_of_the_gallery(client, stores, photo, r
     add(client, photo)
     add(client, photo[:2000])
     run_jobs()
-    add(client, photo)
-    data = add(client, photo).json["data"]
+    data, _ = (add(client, photos.jpeg(64, side)).json["data"] for side in (48, 49))
     start(stores, data["job_id"], data["image_id"])
 
     answer = client.get("/api/stats").json

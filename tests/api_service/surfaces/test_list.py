@@ -2,7 +2,7 @@ from api_service import surfaces
 from api_service.app import create_app
 from api_service.settings import ApiSettings
 
-OWN = ("/v1/", "/livez", "/readyz", "/info", "/ui", "/docs", "/redoc", "/openapi.json")
+OWN = ("/v1/", "/livez", "/readyz", "/metrics", "/info", "/ui", "/docs", "/redoc", "/openapi.json")
 
 
 def test_the_service_needs_none_of_its_surfaces(environ, offers, monkeypatch):
