@@ -14,6 +14,7 @@ from api_service import (
     dead_letters,
     deliveries,
     documentation,
+    events,
     health,
     jobs,
     metrics,
@@ -48,7 +49,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     problems.register(app, settings.public_url)
     # A path of ours is what it says: a redirect would be an answer in HTML.
     app.url_map.merge_slashes = False
-    for noun in (jobs, artifacts, dead_letters, deliveries, catalogue, health, metrics):
+    for noun in (jobs, events, artifacts, dead_letters, deliveries, catalogue, health, metrics):
         app.register_api(noun.bp)
     for surface in surfaces.ALL:
         app.register_api(surface.bp)

@@ -1,7 +1,7 @@
 """How gunicorn runs the API: `gunicorn -c api_service/gunicorn.py 'api_service.app:create_app()'`.
 
-Long polls hold a request for up to a minute and slow clients take their time to upload, so a request is a
-greenlet: either costs memory, never a process.
+Streams of events last as long as their jobs, long polls up to a minute, and slow clients take their time to
+upload, so a request is a greenlet: each costs some memory, and neither a process nor a thread.
 """
 
 from gevent import monkey
@@ -12,6 +12,7 @@ monkey.patch_all()
 import uuid  # noqa: E402
 from pathlib import Path  # noqa: E402
 from socket import socket  # noqa: E402
+from typing import Any  # noqa: E402
 
 from gunicorn import util  # noqa: E402
 
@@ -37,9 +38,15 @@ accesslog = None
 loglevel = "warning"
 
 
-def post_worker_init(worker: object) -> None:
-    """Have gunicorn answer what it can't parse as the rest of the service does: not in HTML."""
+def post_worker_init(worker: Any) -> None:
+    """Have gunicorn answer what it can't parse as the rest of the service does, not in HTML; and have streams
+    and long polls end when it is told to stop, so that their clients go on elsewhere.
+    """
+    # Not before: the process that only starts others has no use for all of it.
+    from api_service.services import EXTENSION
+
     util.write_error = _write_problem
+    worker.wsgi.extensions[EXTENSION].watching.end_when(lambda: not worker.alive)
 
 
 def _write_problem(sock: socket, status: int, reason: str, message: str) -> None:

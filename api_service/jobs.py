@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, read, wait, list, cancel, retry, delete, and what happened."""
+"""Jobs over HTTP: submit, read, wait, list, cancel, retry, delete."""
 
 import re
 import time
@@ -11,8 +11,7 @@ from api_service import intake, openapi
 from api_service.schemas import MAX_WAIT, JobPath, JobsQuery, WaitQuery
 from api_service.services import TENANT, services
 from shared import moves
-from shared.documents import Document, event_document, job_document
-from shared.event_log import BEGINNING
+from shared.documents import Document, job_document
 from shared.jobs import Job, State
 from shared.moves import Move
 from shared.pages import Place
@@ -66,21 +65,6 @@ def index(query: JobsQuery) -> Response:
     return _answer({"jobs": documents, "next_cursor": str(page.next) if page.next else None})
 
 
-@bp.get("/<job_id>/events", responses=openapi.answers(openapi.EVENTS, 200))
-def events(path: JobPath) -> Response:
-    """Read what has happened to a job so far."""
-    stores = services().stores
-    # The events first: an image that ends in between must not be told without its results.
-    entries = stores.events.read(path.job_id, after=BEGINNING)
-    snapshot = stores.jobs.get(path.job_id, tenant=TENANT)
-    images = {image.id: image for image in snapshot.images}
-    response = _answer(
-        {"events": [event_document(each, snapshot.job, images, stores.links) for each in entries]}
-    )
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
 @bp.post("/<job_id>/cancel", responses=openapi.answers(openapi.JOB, 200, problems=(404, 409)))
 def cancel(path: JobPath) -> Response:
     """Cancel what has not ended: a queued image never starts, a running one is stopped."""
@@ -115,14 +99,19 @@ def delete(path: JobPath) -> Response:
 
 def waited(job_id: str, seconds: float) -> Snapshot:
     """The job at its end, or as it is when the time is up."""
-    stores = services().stores
     until = time.monotonic() + min(seconds, MAX_WAIT)
-    while True:
-        seen = stores.events.last_id(job_id)
-        snapshot = stores.jobs.get(job_id, tenant=TENANT)
-        if snapshot.job.status.is_final or time.monotonic() >= until:
-            return snapshot
-        stores.events.follow(job_id, after=seen, until=until)
+    store = services().stores.jobs
+    snapshot = store.get(job_id, tenant=TENANT)
+    if not seconds or snapshot.job.status.is_final:
+        return snapshot
+    with services().watching.watch(job_id) as watch:
+        watch.begin()
+        while True:
+            snapshot = store.get(job_id, tenant=TENANT)
+            left = until - time.monotonic()
+            if snapshot.job.status.is_final or left <= 0 or watch.must_end:
+                return snapshot
+            watch.wait(left)
 
 
 def document(snapshot: Snapshot) -> Document:

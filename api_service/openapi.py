@@ -138,6 +138,32 @@ _ACCEPTED_HEADERS = {
 }
 ACCEPTED = answers(JOB, 200, 202, headers=_ACCEPTED_HEADERS)
 
+_SENT = {
+    "type": "object",
+    "description": "One of the events. Those of type `image.progress` have no `id`.",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "description": "The type."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "An object of `type`, `timestamp` and `data`, which are those of the list.",
+        },
+    },
+}
+EVENT_STREAM = answers(EVENTS, 200)
+EVENT_STREAM[200]["content"]["text/event-stream"] = {"schema": _SENT}
+RESUMPTION: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "Only events after this one are sent; all, if the job has none of this id.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+
 BYTES: Answers = {
     200: {
         "description": "The bytes.",

@@ -5,8 +5,10 @@ from typing import Self, cast
 
 from flask import current_app
 
+from api_service.event_streams import EventStreams
 from api_service.settings import ApiSettings
 from api_service.submissions import Submissions
+from api_service.watching import Watching
 from shared.capacity import Capacity
 from shared.connections import connect_for_requests
 from shared.stores import Stores
@@ -19,12 +21,14 @@ TENANT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The API's settings, stores, the room that is left, and the one path by which jobs come in."""
+    """The API's settings, stores, the room that is left, the one way in, and those who watch."""
 
     settings: ApiSettings
     stores: Stores
     capacity: Capacity
     submissions: Submissions
+    watching: Watching
+    streams: EventStreams
 
     @classmethod
     def build(cls, settings: ApiSettings) -> Self:
@@ -38,7 +42,9 @@ class Services:
             max_upload_bytes=settings.max_upload_bytes,
             result_ttl=settings.result_ttl,
         )
-        return cls(settings, stores, capacity, submissions)
+        watching = Watching(stores.redis, stores.keys)
+        streams = EventStreams(stores, watching)
+        return cls(settings, stores, capacity, submissions, watching=watching, streams=streams)
 
 
 def services() -> Services:

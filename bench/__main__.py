@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import cache, end_to_end, ingest, latency, report, trivial, webhooks
+from bench import cache, end_to_end, ingest, latency, report, trivial, watchers, webhooks
 from bench.rows import Row, Settings
 from bench.services import CeleryStack
 
@@ -18,6 +18,7 @@ ROWS: Mapping[str, Row] = {
     "end_to_end": end_to_end.measure,
     "cache": cache.measure,
     "webhooks": webhooks.measure,
+    "watchers": watchers.measure,
 }
 
 

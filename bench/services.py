@@ -1,7 +1,8 @@
 """The two services that are compared, as the processes they consist of, each with a port and a folder."""
 
 import importlib.util
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
@@ -17,6 +18,8 @@ from worker_service.settings import WorkerSettings
 
 SECRET = "the secret of a benchmark, which protects nothing"  # noqa: S105
 API_PROCESSES = WORKERS = 2
+# How gunicorn runs what is shipped.
+CONFIGURED = ("-c", "api_service/gunicorn.py")
 
 
 class Darkroom:
@@ -55,12 +58,12 @@ class Darkroom:
             service.stores.redis.close()
 
     @contextmanager
-    def api(self) -> Iterator[None]:
-        server = ["gunicorn", "-c", "api_service/gunicorn.py", "--bind", f"127.0.0.1:{self.port}"]
-        command = python("-m", *server, "api_service.app:create_app()")
-        with running("api", command, self._folder, self.environ):
+    def api(self, server: Sequence[str] = CONFIGURED) -> Iterator[subprocess.Popen[bytes]]:
+        options = [*server, "--bind", f"127.0.0.1:{self.port}"]
+        command = python("-m", "gunicorn", *options, "api_service.app:create_app()")
+        with running("api", command, self._folder, self.environ) as process:
             until(lambda: listens(self.port))
-            yield
+            yield process
 
     @contextmanager
     def worker(self, role: Role) -> Iterator[None]:

@@ -10,7 +10,7 @@ from redis.retry import Retry
 CONNECT_TIMEOUT = 1
 # Longer than any blocking read of ours; RQ sets its own for the queues it waits on.
 SOCKET_TIMEOUT = 5
-# A request is answered within 2 s even if Redis is not. Blocking reads of the event log must fit in.
+# A request is answered within 2 s even if Redis is not.
 REQUEST_CONNECT_TIMEOUT = 0.5
 REQUEST_SOCKET_TIMEOUT = 1.4
 
@@ -48,7 +48,7 @@ def _patient(url: str, connections: int, **options: Any) -> Redis:
 def connect_for_requests(url: str, *, connections: int = 2048) -> Redis:
     """A client that gives up at once when Redis is away, and in time when it does not answer.
 
-    Every request that waits for a job holds a connection, so there are as many as a process takes requests.
+    There are as many connections as a process takes requests. Who waits for a job needs none meanwhile.
 
     It sends nothing twice. The pool opens a broken connection anew before it hands it out.
     """

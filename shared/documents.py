@@ -110,6 +110,12 @@ def event_document(event: Event, job: Job, images: Mapping[str, Image], links: L
     return {"id": event.id, "type": event.type, "timestamp": timestamp(event.at), "data": data}
 
 
+def progress_document(job_id: str, image_id: str, step: str, percent: int, at: float) -> Document:
+    """How far an image is, when a step of it has ended."""
+    data = {"job_id": job_id, "image_id": image_id, "step": step, "percent": percent}
+    return {"type": EventType.IMAGE_PROGRESS, "timestamp": timestamp(at), "data": data}
+
+
 def webhook_body(
     type: EventType, at: float, job: Job, images: Iterable[Image], image: Image | None, links: Links
 ) -> str:

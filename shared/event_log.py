@@ -1,13 +1,19 @@
-"""The stream of a job's events: written with every move, read by history, long polls and live watchers."""
+"""The stream of a job's events: written with every move, read by history and by those who watch.
+
+Whoever writes events also says so on the job's channel, in the same transaction: who has heard nothing there
+since it read the stream has missed nothing. How far an image is, is told on the channel alone.
+"""
 
 import json
+import re
 import time
+from dataclasses import dataclass
 from typing import Any, cast
 
 from redis import Redis
 from redis.client import Pipeline
 
-from shared.documents import changes
+from shared.documents import changes, progress_document
 from shared.events import Event, EventType
 from shared.jobs import Job
 from shared.keys import Keys
@@ -15,8 +21,19 @@ from shared.moves import Happening
 from shared.records import compact
 
 BEGINNING = "0-0"
-# Longer blocks would run into the read time-out of connections for requests.
-BLOCK_MS = 1000
+_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody is in a stream: after which event, and whether that was the end of a run of the job."""
+
+    event_id: str = BEGINNING
+    is_end: bool = False
+
+    @classmethod
+    def after(cls, event: Event) -> "Place":
+        return cls(event.id, event.type.ends_job)
 
 
 class EventLog:
@@ -36,29 +53,31 @@ class EventLog:
             nomkstream=happening.type is not EventType.JOB_QUEUED,
         )
 
-    def read(self, job_id: str, *, after: str = BEGINNING) -> list[Event]:
-        """The events so far that come after the one named."""
-        entries = self._redis.xrange(self._keys.events(job_id), min=f"({after}")
+    def announce(self, pipe: Pipeline, job_id: str) -> None:
+        """Wake those who watch the job, once the transaction that has moved or removed it is made."""
+        pipe.publish(self._keys.live(job_id), "")
+
+    def tell_progress(self, job_id: str, image_id: str, step: str, percent: int) -> None:
+        """Tell those who watch the job that a step of an image has ended; nobody else will ever know."""
+        progress = progress_document(job_id, image_id, step, percent, time.time())
+        self._redis.publish(self._keys.live(job_id), compact(progress))
+
+    def read(self, job_id: str, *, after: str = BEGINNING, count: int | None = None) -> list[Event]:
+        """The events so far that come after the one named, or the first of them."""
+        entries = self._redis.xrange(self._keys.events(job_id), min=f"({after}", count=count)
         return [_event(*entry) for entry in cast(list[Any], entries)]
 
-    def last_id(self, job_id: str) -> str:
-        entries = cast(list[Any], self._redis.xrevrange(self._keys.events(job_id), count=1))
-        return entries[0][0].decode() if entries else BEGINNING
+    def is_there(self, job_id: str) -> bool:
+        """Whether the job has a stream: it has as long as it is there itself."""
+        return bool(self._redis.exists(self._keys.events(job_id)))
 
-    def follow(self, job_id: str, *, after: str, until: float) -> list[Event]:
-        """The events after the one named, as soon as there are any.
-
-        None at the monotonic time `until`, or when the job has been forgotten.
-        """
-        while (left := until - time.monotonic()) > 0:
-            block = max(1, min(BLOCK_MS, int(left * 1000)))
-            answer = self._redis.xread({self._keys.events(job_id): after}, block=block)
-            if answer:
-                [[_, entries]] = cast(list[Any], answer)
-                return [_event(*entry) for entry in entries]
-            if not self._redis.exists(self._keys.events(job_id)):
-                return []
-        return []
+    def place(self, job_id: str, event_id: str) -> Place:
+        """The place after the event named; the beginning, if no event of the stream is."""
+        if not _ID.fullmatch(event_id):
+            return Place()
+        entries = self._redis.xrange(self._keys.events(job_id), min=event_id, max=event_id)
+        events = [_event(*entry) for entry in cast(list[Any], entries)]
+        return Place.after(events[0]) if events else Place()
 
 
 def _event(entry_id: bytes, entry: dict[bytes, bytes]) -> Event:

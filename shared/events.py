@@ -19,6 +19,8 @@ class EventType(StrEnum):
     IMAGE_DONE = "image.done"
     IMAGE_FAILED = "image.failed"
     IMAGE_CANCELED = "image.canceled"
+    # Told to those who watch, and kept nowhere.
+    IMAGE_PROGRESS = "image.progress"
 
     @property
     def ends_job(self) -> bool:

@@ -196,10 +196,10 @@ class JobStore:
             pipe.hgetall(self._keys.job(job_id))
             if images is None:
                 pipe.hvals(self._keys.images(job_id))
-            else:
+            elif images:
                 pipe.hmget(self._keys.images(job_id), list(images))
-            record, found = pipe.execute()
-        return snapshot(record, [image for image in found if image is not None])
+            record, *found = pipe.execute()
+        return snapshot(record, [image for part in found for image in part if image is not None])
 
     def _tells_of_all(self, move: Move) -> bool:
         if move.ends_job or move.reopens_job:

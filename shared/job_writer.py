@@ -73,6 +73,8 @@ class JobWriter:
             self._write_end(pipe, after)
         if move.reopens_job:
             self._write_reopening(pipe, after)
+        if move.happenings:
+            self._events.announce(pipe, move.job.id)
         return after
 
     def removal(self, pipe: Pipeline, gone: Snapshot, deliveries: Sequence[str]) -> None:
@@ -87,6 +89,7 @@ class JobWriter:
         for index in (self._keys.jobs(), self._keys.open_jobs(), self._keys.tenant_jobs(job.tenant)):
             pipe.zrem(index, job.id)
         pipe.unlink(self._keys.job(job.id), self._keys.images(job.id), self._keys.events(job.id))
+        self._events.announce(pipe, job.id)
 
     def _write_record(self, pipe: Pipeline, before: Job, move: Move) -> None:
         written, removed = job_changes(before, move.job)

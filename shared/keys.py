@@ -25,6 +25,10 @@ class Keys:
         """Stream: what happened to the job. Lives with the job. `job_store`."""
         return f"{self.prefix}job:{job_id}:events"
 
+    def live(self, job_id: str) -> str:
+        """Channel: an empty message for each move of the job, and the progress of images. `event_log`."""
+        return f"{self.prefix}job:{job_id}:live"
+
     def job_deliveries(self, job_id: str) -> str:
         """List: ids of the job's deliveries, oldest first. Lives with the job. `delivery_store`."""
         return f"{self.prefix}job:{job_id}:deliveries"

@@ -37,6 +37,10 @@ class Client:
         body, kind = encode_multipart_formdata(list(parts))
         return self._flask.post("/v1/jobs", data=body, content_type=kind, headers=headers)
 
+    def events(self, url: str) -> TestResponse:
+        """What has happened so far to the job at the URL."""
+        return self._flask.get(f"{url}/events", headers={"Accept": "application/json"})
+
     def job(self, accepted: TestResponse) -> dict[str, Any]:
         """The document of a job that was just accepted, as it is now."""
         document: dict[str, Any] = self._flask.get(accepted.headers["Location"]).get_json()

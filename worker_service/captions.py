@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.blobs import Blobs
 from shared.errors import Code, ImageFailed
+from shared.event_log import EventLog
 from shared.jobs import Image, Job
 from worker_service.metadata_sentence import sentence
 from worker_service.patience import patiently
 from worker_service.product import Product, params_of
+from worker_service.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -78,23 +80,27 @@ class Captions:
         self,
         *,
         blobs: Blobs,
+        events: EventLog,
         providers: Mapping[str, Provider],
         time_limit: float,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._blobs = blobs
+        self._events = events
         self._providers = providers
         self._time_limit = time_limit
         self._pause = pause
 
     def produce(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
         """Caption the image. Raises `ImageFailed`."""
+        progress = Progress(self._events, job, image)
         results, as_promised = {}, True
         for call in job.calls_in(image.stage, image):
             check()
             caption = self._captioned(image, params_of(call, CaptionParams))
             results[call.step] = asdict(caption)
             as_promised = as_promised and caption.generated_by == call.provider
+            progress.step_ended(call.step)
         return Product(results=results, cacheable=as_promised)
 
     def _captioned(self, image: Image, params: CaptionParams) -> Caption:

@@ -14,12 +14,14 @@ from pydantic import BaseModel
 
 from shared.blobs import Blobs
 from shared.errors import Code, ImageFailed
+from shared.event_log import EventLog
 from shared.jobs import Image, Job, Preview, StepCall, StoredArtifact
 from shared.stages import Stage
 from worker_service import decode
 from worker_service.patience import patiently
 from worker_service.picture import Picture, Source
 from worker_service.product import Product, params_of
+from worker_service.progress import Progress
 from worker_service.steps import Artifact, Result, Step, StepFailed
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,11 @@ class _Planned:
 class Composition:
     """Runs steps by name within the limits of the decoder."""
 
-    def __init__(self, *, blobs: Blobs, steps: Mapping[str, Step[Any]], limits: decode.Limits) -> None:
+    def __init__(
+        self, *, blobs: Blobs, events: EventLog, steps: Mapping[str, Step[Any]], limits: decode.Limits
+    ) -> None:
         self._blobs = blobs
+        self._events = events
         self._steps = steps
         self._limits = limits
 
@@ -63,18 +68,17 @@ class Composition:
             raise ImageFailed(Code.MEMORY_LIMIT, "The image needs more memory than one may take.") from error
 
     def _produced(self, job: Job, image: Image, check: Callable[[], None]) -> Product:
+        progress = Progress(self._events, job, image)
         calls = [*job.calls_in(image.stage, image), *job.calls_in(Stage.CAPTION, image)]
         plan = [self._planned(call) for call in calls]
         picture = _decoded(decode.admit(self._source(image), self._limits), plan)
         harvest, ahead = _Harvest(), _Harvest()
-        checked = time.monotonic()
-        for each in plan:
-            if time.monotonic() - checked > LONG:
-                check()
-                checked = time.monotonic()
+        for each in _checking(plan, check):
+            is_now = each.step.stage == image.stage
             with _blaming(each.step):
-                made = _run(each, picture)
-                (harvest if each.step.stage == image.stage else ahead).add(each.step.name, made)
+                (harvest if is_now else ahead).add(each.step.name, _run(each, picture))
+            if is_now:
+                progress.step_ended(each.step.name)
         return Product(
             results=harvest.results,
             artifacts=self._staged(harvest.artifacts.values()),
@@ -147,6 +151,16 @@ class _Harvest:
         if self._artifact_bytes > MOST_ARTIFACT_BYTES:
             raise StepFailed(f"The artifacts take more than {MOST_ARTIFACT_BYTES} bytes.")
         self.artifacts[artifact.name] = (step, artifact)
+
+
+def _checking(plan: Iterable[_Planned], check: Callable[[], None]) -> Iterator[_Planned]:
+    """Each in turn; between two of them, ask whether anybody still wants the image if that is long ago."""
+    checked = time.monotonic()
+    for each in plan:
+        if time.monotonic() - checked > LONG:
+            check()
+            checked = time.monotonic()
+        yield each
 
 
 def _decoded(admitted: decode.Admitted, plan: Sequence[_Planned]) -> Picture:

@@ -37,7 +37,8 @@ def runner(settings: WorkerSettings, stores: Stores, steps: "Mapping[str, Step[A
         max_side=settings.max_side,
         max_scans=settings.max_scans,
     )
-    return _runner(settings, stores, Composition(blobs=stores.blobs, steps=steps, limits=limits))
+    composition = Composition(blobs=stores.blobs, events=stores.events, steps=steps, limits=limits)
+    return _runner(settings, stores, composition)
 
 
 def fetcher(settings: WorkerSettings, stores: Stores, keeper: "LeaseKeeper") -> "Fetcher":
@@ -87,7 +88,9 @@ def caption_providers(settings: WorkerSettings) -> "dict[str, Provider]":
 def captioner(settings: WorkerSettings, stores: Stores, providers: "Mapping[str, Provider]") -> "Runner":
     from worker_service.captions import Captions
 
-    captions = Captions(blobs=stores.blobs, providers=providers, time_limit=settings.time_limit)
+    captions = Captions(
+        blobs=stores.blobs, events=stores.events, providers=providers, time_limit=settings.time_limit
+    )
     return _runner(settings, stores, captions)
 
 

@@ -66,8 +66,8 @@ class Proxy:
         self._answer_to_hold: bytes | None = None
         self._sockets: set[socket.socket] = set()
         self.stalled = threading.Event()
-        # How many requests it has stalled on, each of which its client waited for.
-        self.held = 0
+        # The requests that it has stalled on, each of which its client waited for.
+        self.stalled_on: list[bytes] = []
         self._counting = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
@@ -82,6 +82,10 @@ class Proxy:
         self._listener.close()
         self.cut()
         self._flowing.set()
+
+    @property
+    def held(self) -> int:
+        return len(self.stalled_on)
 
     @property
     def is_empty(self) -> bool:
@@ -151,7 +155,7 @@ class Proxy:
             self.stall()
         if not self._flowing.is_set():
             with self._counting:
-                self.held += 1
+                self.stalled_on.append(data)
         self._flowing.wait()
         if self._answer_to_hold is not None and self._answer_to_hold in data:
             self.stall()
@@ -163,12 +167,12 @@ class Proxy:
 class Api:
     """The API as it runs in production: gunicorn, with one process that answers."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    def __init__(self, environ: dict[str, str], app: str = "api_service.app:create_app()") -> None:
         [port] = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         settings = {**environ, "PORT": str(port), "DARKROOM_API_WORKERS": "1", "PATH": os.environ["PATH"]}
         command = [sys.executable, "-m", "gunicorn", "-c", "api_service/gunicorn.py"]
-        self._process = subprocess.Popen([*command, "api_service.app:create_app()"], cwd=ROOT, env=settings)
+        self._process = subprocess.Popen([*command, app], cwd=ROOT, env=settings)
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         with requests.Session() as http:
@@ -200,9 +204,9 @@ class Api:
 
 
 @contextlib.contextmanager
-def api(environ: dict[str, str]) -> Iterator[Api]:
+def api(environ: dict[str, str], **options: str) -> Iterator[Api]:
     """Answers by the time it is entered."""
-    running = Api(environ)
+    running = Api(environ, **options)
     try:
         wait_until(running.answers, PATIENCE)
         yield running

@@ -378,7 +378,7 @@ def test_the_events_of_an_answered_job_tell_its_end_and_no_work(client, run_jobs
 
     job = client.submit(photo).json
 
-    events = client.get(job["links"]["events"]).json["events"]
+    events = client.events(job["links"]["self"]).json["events"]
     assert [event["type"] for event in events] == ["job.queued", "image.done", "job.done"]
     assert events[0]["data"]["status"] == "queued"
     assert (events[1]["data"]["cached"], events[1]["data"]["results"]) == (True, only_image(job)["results"])
@@ -390,7 +390,7 @@ def test_the_beginning_of_a_run_does_not_tell_yet_that_it_was_answered(client, d
     process(environ, first.json)
     process(environ, second.json)
 
-    events = client.get(second.json["links"]["events"]).json["events"]
+    events = client.events(second.json["links"]["self"]).json["events"]
 
     told = {event["type"]: event["data"]["cached"] for event in events if event["type"].startswith("image.")}
     assert told == {"image.processing": False, "image.done": True}

@@ -141,7 +141,7 @@ def test_nothing_that_is_shown_tells_the_url(client, run_jobs, source):
     run_jobs()
 
     job_url = accepted.headers["Location"]
-    shown = client.get(job_url).text + client.get(f"{job_url}/events").text
+    shown = client.get(job_url).text + client.events(job_url).text
     assert "token" not in shown and str(source.port) not in shown
 
 

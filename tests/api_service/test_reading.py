@@ -117,7 +117,7 @@ def test_events_tell_what_happened_as_it_was(client, photo, run_jobs):
     url = client.submit(photo, steps=[{"step": "metadata"}, {"step": "thumbnails"}]).headers["Location"]
     run_jobs()
 
-    answer = client.get(f"{url}/events")
+    answer = client.events(url)
 
     events = answer.json["events"]
     assert [event["type"] for event in events] == [

@@ -44,6 +44,7 @@ def every_call(client, photo, job):
         lambda: client.get(url),
         lambda: client.get(f"{url}?wait=30"),
         lambda: client.get(f"{url}/events"),
+        lambda: client.events(url),
         lambda: client.get(f"{url}/artifacts/thumbnail-small"),
         lambda: client.post(f"{url}/cancel"),
         lambda: client.post(f"{url}/retry"),
@@ -105,13 +106,24 @@ def test_who_waits_for_a_job_is_told_when_redis_falls_silent(behind_proxy, proxy
         return client.get(url + asked) if asked else client.submit(photo, headers={"Prefer": "wait=30"})
 
     with ThreadPoolExecutor() as pool:
-        proxy.stall_after(b"XREAD")
+        proxy.stall_after(b"SUBSCRIBE")
         waiting = pool.submit(wait)
         assert proxy.stalled.wait(30)
         assert_unavailable(waiting.result(timeout=PATIENCE))
 
     # It asked nothing after what it got no answer to.
-    assert proxy.held == 0
+    assert not any(b"HGETALL" in each for each in proxy.stalled_on)
+
+
+def test_many_who_come_to_follow_events_are_all_told(behind_proxy, proxy, photo):
+    client = behind_proxy
+    url = client.submit(photo).json["links"]["self"]
+    proxy.stall()
+
+    answers = at_once(*[lambda: client.get(f"{url}/events")] * 40)
+
+    for answer in answers:
+        assert_unavailable(answer)
 
 
 def test_who_waits_for_a_job_is_not_disturbed_by_the_time_outs_of_redis(behind_proxy, photo, run_jobs):

@@ -50,7 +50,7 @@ def test_a_retry_is_told_and_its_end_is_called_back(client, stores, photo, run_j
     client.post(f"/v1/jobs/{job['id']}/retry")
     run_jobs()
 
-    told = [event["type"] for event in client.get(job["links"]["events"]).json["events"]]
+    told = [event["type"] for event in client.events(job["links"]["self"]).json["events"]]
     bodies = [json.loads(request.body) for request in receiver.wait_for(2)]
     assert told == [
         "job.queued",
@@ -130,6 +130,6 @@ def test_of_retries_at_the_same_moment_one_is_made(client, stores, photo):
     answers = at_once(*[lambda: client.post(f"/v1/jobs/{job['id']}/retry")] * 6)
 
     assert sorted(answer.status_code for answer in answers) == [202] + [409] * 5
-    told = [event["type"] for event in client.get(job["links"]["events"]).json["events"]]
+    told = [event["type"] for event in client.events(job["links"]["self"]).json["events"]]
     assert told.count("job.retried") == 1
     assert stores.redis.llen(stores.queues["process"].key) == 2

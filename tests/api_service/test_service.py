@@ -130,7 +130,7 @@ def test_answers_are_what_the_openapi_document_says(client, photo, run_jobs, rec
 
     documents.JobDocument.model_validate(client.get(job["links"]["self"]).json)
     documents.JobList.model_validate(client.get("/v1/jobs").json)
-    documents.EventList.model_validate(client.get(job["links"]["events"]).json)
+    documents.EventList.model_validate(client.events(job["links"]["self"]).json)
     deliveries = documents.DeliveryList.model_validate(client.get("/v1/deliveries").json)
     delivery = client.get(f"/v1/deliveries/{deliveries.deliveries[0].id}").json
     documents.DeliveryDocument.model_validate(delivery)

@@ -22,6 +22,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("end_to_end", "a bare pool"),
         ("cache", "the same without the cache"),
         ("webhooks", None),
+        ("watchers", None),
     ],
 )
 def test_each_row_measures_and_prints_its_ratios(row, against, tmp_path):

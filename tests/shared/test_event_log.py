@@ -1,11 +1,9 @@
-import threading
+import json
 import time
 
 from shared import moves
 from shared.documents import event_document
-from shared.event_log import BEGINNING
-from shared.events import EventType
-from shared.jobs import State, StepCall
+from shared.jobs import StepCall
 from shared.stages import Stage
 from tests.shared.samples import accepted, an_artifact, cancel, done, fail, finish, on, start
 
@@ -89,12 +87,10 @@ def test_reading_goes_on_after_the_event_that_is_named(stores):
 
     assert stores.events.read(job_id, after=first.id) == rest
     assert stores.events.read(job_id, after=rest[-1].id) == []
-    assert stores.events.last_id(job_id) == rest[-1].id
 
 
 def test_a_job_that_is_not_there_has_no_events(stores):
     assert stores.events.read("nothing") == []
-    assert stores.events.last_id("nothing") == BEGINNING
 
 
 def test_events_keep_their_time(stores):
@@ -108,45 +104,6 @@ def test_events_keep_their_time(stores):
     assert before - 0.001 <= times[0] <= times[-1] <= time.time() + 0.001
 
 
-def test_following_brings_an_event_as_soon_as_it_happens(stores):
-    job_id = accepted(stores).job.id
-    seen = stores.events.last_id(job_id)
-    ender = threading.Timer(0.2, lambda: finish(stores, job_id))
-    ender.start()
-
-    events = stores.events.follow(job_id, after=seen, until=time.monotonic() + 60)
-    ender.join()
-
-    assert events[0].type == EventType.IMAGE_DONE
-    assert stores.jobs.get(job_id).job.status is State.DONE
-
-
-def test_following_brings_at_once_what_has_happened_since(stores):
-    job_id = accepted(stores).job.id
-
-    events = stores.events.follow(job_id, after=BEGINNING, until=time.monotonic() + 60)
-
-    assert [event.type for event in events] == [EventType.JOB_QUEUED]
-
-
-def test_following_ends_when_the_time_is_up(stores):
-    job_id = accepted(stores).job.id
-    until = time.monotonic() + 0.3
-
-    assert stores.events.follow(job_id, after=stores.events.last_id(job_id), until=until) == []
-
-    assert time.monotonic() >= until
-
-
-def test_following_outlasts_the_time_that_one_read_may_block(stores):
-    job_id = accepted(stores).job.id
-    until = time.monotonic() + 2.5
-
-    assert stores.events.follow(job_id, after=stores.events.last_id(job_id), until=until) == []
-
-    assert time.monotonic() >= until
-
-
 def test_an_event_does_not_bring_back_a_stream_that_is_gone(stores):
     snapshot = accepted(stores)
     stores.redis.delete(stores.keys.events(snapshot.job.id))
@@ -154,3 +111,43 @@ def test_an_event_does_not_bring_back_a_stream_that_is_gone(stores):
     finish(stores, snapshot.job.id)
 
     assert not stores.redis.exists(stores.keys.events(snapshot.job.id))
+
+
+def test_a_place_is_after_an_event_and_knows_whether_that_ended_the_job(stores):
+    job_id = accepted(stores).job.id
+    start(stores, job_id)
+    fail(stores, job_id)
+
+    events = stores.events.read(job_id)
+
+    places = [stores.events.place(job_id, event.id) for event in events]
+    assert [place.event_id for place in places] == [event.id for event in events]
+    assert [place.is_end for place in places] == [False] * (len(events) - 1) + [True]
+
+
+def test_reading_can_be_stopped_after_a_few(stores):
+    job_id = accepted(stores).job.id
+    start(stores, job_id)
+    first, second, _ = stores.events.read(job_id)
+
+    assert stores.events.read(job_id, count=2) == [first, second]
+
+
+def test_whoever_watches_is_told_of_each_move_once_it_is_made(stores):
+    job_id = accepted(stores).job.id
+    with stores.redis.pubsub(ignore_subscribe_messages=True) as channel:
+        channel.subscribe(stores.keys.live(job_id))
+        channel.get_message(timeout=30)
+
+        def heard():
+            message = channel.get_message(timeout=30)
+            return message["data"], len(stores.events.read(job_id))
+
+        start(stores, job_id)
+        assert heard() == (b"", 3)
+        stores.events.tell_progress(job_id, "1", "metadata", 50)
+        assert json.loads(heard()[0])["data"]["percent"] == 50
+        finish(stores, job_id)
+        assert heard() == (b"", 5)
+        stores.jobs.forget(job_id)
+        assert heard() == (b"", 0)

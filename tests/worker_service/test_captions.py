@@ -54,7 +54,11 @@ class Desk:
         self.pauses: list[float] = []
         self._stores = stores
         self._captions = Captions(
-            blobs=stores.blobs, providers=providers, time_limit=60, pause=self.pauses.append
+            blobs=stores.blobs,
+            events=stores.events,
+            providers=providers,
+            time_limit=60,
+            pause=self.pauses.append,
         )
 
     def caption(self, *, preview: bool = True, **params: Any) -> dict[str, Any]:

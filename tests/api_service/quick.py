@@ -1,0 +1,19 @@
+"""The API with a sign of life in its streams more often than a test has time."""
+
+from dataclasses import replace
+
+from flask import Flask
+
+from api_service import app
+from api_service.event_streams import EventStreams
+from api_service.services import EXTENSION, Services
+
+APP = "tests.api_service.quick:create_app()"
+
+
+def create_app() -> Flask:
+    made = app.create_app()
+    services: Services = made.extensions[EXTENSION]
+    streams = EventStreams(services.stores, services.watching, heartbeat=0.2)
+    made.extensions[EXTENSION] = replace(services, streams=streams)
+    return made
