@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError
+from redis.exceptions import ConnectionError
 
 from shared.scripts import Script
 
@@ -66,11 +66,6 @@ def commit(redis: Redis, writes: Pipeline, seen: Sequence[Seen]) -> bool:
         return bool(_COMMIT.run(redis, conditioned(writes, seen)))
     except ConnectionError:
         return False
-    except ResponseError as error:
-        # Redis 6 puts other words before those that tell it.
-        if "OOM" in str(error):
-            raise OutOfMemoryError(str(error)) from error
-        raise
 
 
 def conditioned(writes: Pipeline, seen: Sequence[Seen]) -> list[Any]:
@@ -78,7 +73,13 @@ def conditioned(writes: Pipeline, seen: Sequence[Seen]) -> list[Any]:
     arguments: list[Any] = [len(seen), len(writes.command_stack)]
     for each in seen:
         arguments += ["" if each.answer is None else each.answer, len(each.command), *each.command]
-    for command, _ in writes.command_stack:
-        arguments.append(len(command))
-        arguments += command
-    return arguments
+    return arguments + in_words(writes)
+
+
+def in_words(commands: Pipeline) -> list[Any]:
+    """What is queued on a pipeline, as scripts take it: of each command how many words it has, and these."""
+    words: list[Any] = []
+    for command, _ in commands.command_stack:
+        words.append(len(command))
+        words += command
+    return words

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from shared.scripts import Script
-from shared.transactions import COMMITTED, Seen, conditioned
+from shared.transactions import COMMITTED, Seen, conditioned, in_words
 
 # In place of the id of a task that is not known yet, and of what it will be called with. No id looks like it.
 STAND_IN = "_the_next_task_"
@@ -91,20 +91,13 @@ def turn(
     """Make the writes of an end, and those of the beginning of the queue's next task, and read what it needs.
 
     `task` is the key of the stand-in's record. All of it only if what is committed `first` can be: else None.
+    Raises `OutOfMemoryError`, with nothing written.
     """
-    ended, begun = _words(ending), _words(beginning)
-    arguments = [*conditioned(*first), queue, task, len(ended), len(begun), *ended, *begun, *_words(reads)]
+    ended, begun = in_words(ending), in_words(beginning)
+    arguments = [*conditioned(*first), queue, task, len(ended), len(begun), *ended, *begun, *in_words(reads)]
     answer = _TURN.run(redis, arguments)
     if not isinstance(answer, list):
         return Turned(None) if answer else None
     task_id, record, *answers = answer
     words = dict(zip(record[::2], record[1::2], strict=True))
     return Turned(Begun(task_id.decode(), words, tuple(answers)))
-
-
-def _words(commands: Pipeline) -> list[Any]:
-    words: list[Any] = []
-    for command, _ in commands.command_stack:
-        words.append(len(command))
-        words += command
-    return words

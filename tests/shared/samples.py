@@ -1,11 +1,13 @@
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, cast
 
 from hypothesis import HealthCheck, settings
-from redis import ConnectionError, UnixDomainSocketConnection
+from redis import ConnectionError, Redis, UnixDomainSocketConnection
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from shared import moves
 from shared.errors import Code
@@ -177,6 +179,28 @@ def lose_replies(stores: Stores, losses: int = 1) -> None:
     stores.redis.connection_pool.reset()
     stores.redis.connection_pool.connection_class = LosingConnection
     LosingConnection.losses = losses
+
+
+class Redis6(Redis):
+    """Says that there is no memory for a script as Redis 6 says it."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)
+        except OutOfMemoryError as error:
+            words = "Error running script (call to f_0): @user_script:1: @user_script: 1: -OOM"
+            raise ResponseError(f"{words} {error}") from error
+
+
+@contextlib.contextmanager
+def full(redis: Redis) -> Iterator[None]:
+    """While entered, Redis refuses whatever takes memory."""
+    limit = cast(dict[str, str], redis.config_get("maxmemory"))["maxmemory"]
+    redis.config_set("maxmemory", 1_000_000)
+    try:
+        yield
+    finally:
+        redis.config_set("maxmemory", limit)
 
 
 def leave_a_mark(job: Any, connection: Any, *args: Any) -> None:

@@ -3,6 +3,7 @@ from redis.exceptions import OutOfMemoryError
 
 from shared.jobs import fresh_id
 from shared.transactions import Seen, collected, commit
+from tests.shared.samples import full
 
 
 @pytest.fixture
@@ -48,13 +49,8 @@ def test_it_is_written_while_what_was_seen_holds_and_not_afterwards(redis, key, 
 
 
 def test_a_full_redis_writes_nothing_of_it(redis, key):
-    limit = redis.config_get("maxmemory")["maxmemory"]
-    redis.config_set("maxmemory", 1_000_000)
-    try:
-        with pytest.raises(OutOfMemoryError):
-            write(redis, key, "text")
-    finally:
-        redis.config_set("maxmemory", limit)
+    with full(redis), pytest.raises(OutOfMemoryError):
+        write(redis, key, "text")
 
     assert not redis.exists(key)
 
