@@ -131,12 +131,17 @@ def queue(role: Role, redis: Redis) -> Queue:
 
 def called_with(data: bytes, task_id: str, role: Role) -> tuple[str, str]:
     """Job and image of a role's task, from its record. Raises `ForbiddenTask` for whatever else is queued."""
-    try:
-        match from_json(data):
-            case [name, None, [str(job_id), str(image_id), str(own_id)], {}] if name == TASKS[role]:
-                # A colon would name another key of a job.
-                if own_id == task_id and ":" not in job_id and max(len(job_id), len(image_id)) <= LONGEST_ID:
-                    return job_id, image_id
-    except ValueError:
-        pass
+    match _call(data):
+        case [name, None, [str(job_id), str(image_id), str(own_id)], {}] if name == TASKS[role]:
+            # A colon would name another key of a job.
+            if own_id == task_id and ":" not in job_id and max(len(job_id), len(image_id)) <= LONGEST_ID:
+                return job_id, image_id
     raise ForbiddenTask(f"{data[:100]!r} is not a call of the task {TASKS[role]}")
+
+
+def _call(data: bytes) -> Any:
+    """What a record says is called; None when it is no JSON, which is no call of ours."""
+    try:
+        return from_json(data)
+    except ValueError:
+        return None

@@ -103,14 +103,17 @@ open_hosts.keeps_empty = True  # type: ignore[attr-defined]
 
 
 def _network_or_name(entry: str) -> str:
+    opened = _network(entry) or canonical_host(entry)
+    if opened is None:
+        raise ValueError(f"{entry!r} is neither a CIDR nor a host name")
+    return opened
+
+
+def _network(entry: str) -> str | None:
     try:
         return str(ipaddress.ip_network(entry, strict=False))
     except ValueError:
-        pass
-    name = canonical_host(entry)
-    if name is None:
-        raise ValueError(f"{entry!r} is neither a CIDR nor a host name")
-    return name
+        return None
 
 
 def breaker(text: str) -> tuple[int, int, int]:

@@ -199,4 +199,5 @@ def _snapshot(begun: Begun) -> Snapshot | None:
     if not begun.answers:
         return None
     words, image = begun.answers
-    return snapshot(dict(zip(words[::2], words[1::2], strict=True)), [] if image is None else [image])
+    # What is not there is empty in the answers of a turn.
+    return snapshot(dict(zip(words[::2], words[1::2], strict=True)), [image] if image else [])

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 from rq import Callback, Queue, SimpleWorker
 from rq.serializers import DefaultSerializer, JSONSerializer
@@ -5,7 +7,7 @@ from rq.utils import import_attribute
 from rq.webhook import Webhook
 
 from shared.jobs import fresh_id
-from shared.queues import GRACE, QUEUES, TASKS, ForbiddenTask, SafeJob
+from shared.queues import GRACE, QUEUES, TASKS, ForbiddenTask, SafeJob, called_with
 from shared.stages import Role, Stage
 from tests.shared.samples import accepted, leave_a_mark
 from worker_service import rq_options, tasks
@@ -122,6 +124,30 @@ def test_no_url_is_called_for_a_task_whatever_the_queue_says(work, intruder, rec
     work()
 
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no JSON",
+        pickle.dumps(["worker_service.tasks.process", None, ["job", "1", "task"], {}]),
+        b'"text"',
+        b'["worker_service.tasks.deliver", null, ["job", "1", "task"], {}]',
+        b'["worker_service.tasks.process", null, ["job:1", "1", "task"], {}]',
+        b'["worker_service.tasks.process", null, ["job", "1", "another"], {}]',
+    ],
+    ids=["nothing", "text", "pickle", "JSON", "another role", "another key", "another task"],
+)
+def test_a_record_that_is_no_call_of_the_roles_task_is_forbidden(data):
+    with pytest.raises(ForbiddenTask):
+        called_with(data, "task", Role.PROCESS)
+
+
+def test_a_record_of_a_task_names_its_job_and_image():
+    data = b'["worker_service.tasks.process", null, ["job", "1", "task"], {}]'
+
+    assert called_with(data, "task", Role.PROCESS) == ("job", "1")
 
 
 @pytest.mark.parametrize("role", list(TASKS))

@@ -6,9 +6,9 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from shared.connections import connect_alone
-from shared.jobs import State
+from shared.jobs import State, fresh_id
 from shared.queues import SafeJob
-from shared.stages import Role
+from shared.stages import Role, Stage
 from shared.transactions import Seen, collected
 from tests.shared.samples import accepted
 from worker_service import rq_options, runner
@@ -113,6 +113,21 @@ def test_all_but_the_first_come_with_what_is_known_of_them(stores, floor):
     assert second.job == snapshot.job
     assert second.images == (snapshot.images[1],)
     assert second.images[0].status is State.QUEUED
+
+
+def test_an_image_that_its_job_does_not_have_is_known_to_be_missing(stores, floor):
+    accepted(stores)
+    job = accepted(stores).job
+    with collected(stores.redis) as pipe:
+        stores.queues.enqueue_image(pipe, Stage.PROCESS, task_id=fresh_id(), job_id=job.id, image_id="nobody")
+        pipe.execute()
+
+    assert floor.serve()
+
+    job_id, image_id, known = floor.runner.ran[-1]
+    assert (job_id, image_id) == (job.id, "nobody")
+    assert (known.job, known.images) == (job, ())
+    assert floor.running() == []
 
 
 def test_asked_to_stop_it_does_no_more_than_the_image_at_hand(stores, floor):
