@@ -1,6 +1,5 @@
 """The `caption` role: an RQ worker that waits for many providers at once."""
 
-import threading
 from collections.abc import Callable, Mapping
 
 from shared.catalogue import Catalogue
@@ -9,8 +8,9 @@ from shared.stages import Role
 from shared.stores import Stores
 from worker_service import rq_options, services, tasks
 from worker_service.captions import METADATA, STEP, Provider
+from worker_service.clocks import ticking
 from worker_service.concurrent import ConcurrentWorker
-from worker_service.lease_keeper import LeaseKeeper
+from worker_service.lease_keeper import RENEWAL_SECONDS, LeaseKeeper
 from worker_service.runner import Runner
 from worker_service.settings import WorkerSettings
 
@@ -22,18 +22,14 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     keeper = LeaseKeeper(stores.leases)
     runner = services.captioner(settings, stores, providers)
     tasks.bind(Role.CAPTION, handler(runner, keeper))
-    stopping = threading.Event()
-    renewal = threading.Thread(target=keeper.serve, args=(stopping,), name="leases", daemon=True)
-    renewal.start()
     worker = ConcurrentWorker(
         Role.CAPTION,
         threads=settings.io_threads,
         liveness=stores.liveness,
         **rq_options.of(Role.CAPTION, settings),
     )
-    worker.work()
-    stopping.set()
-    renewal.join()
+    with ticking(("leases", RENEWAL_SECONDS, keeper.renew)):
+        worker.work()
 
 
 def announce(catalogue: Catalogue, providers: Mapping[str, Provider]) -> None:

@@ -3,19 +3,17 @@
 A task that hangs holds one thread and never the queue. Tasks bound their own time: a thread can't be killed.
 """
 
-import contextlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from redis.exceptions import RedisError
 from rq import Queue
 from rq.executions import Execution
 from rq.job import Job as RqJob
 
 from shared.stages import Role
-from worker_service.quiet_worker import BELIEVED, QuietWorker
+from worker_service.quiet_worker import QuietWorker
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +65,8 @@ class ConcurrentWorker(QuietWorker):
 
     def _beat(self) -> None:
         super()._beat()
-        registry = self.queues[0].started_job_registry
-        with self._writing, contextlib.suppress(RedisError), self.connection.pipeline() as pipe:
-            for execution in self._running.values():
-                execution.heartbeat(registry, BELIEVED, pipe)
-            pipe.execute()
+        with self._writing:
+            self.believe_in(self._running.values())
 
     def _run(self, job: RqJob) -> None:
         try:

@@ -3,13 +3,12 @@
 One enqueues what has come due, the other makes room when too many receivers keep us waiting.
 """
 
-import threading
 import time
 
 from shared.stages import Role
 from shared.stores import Stores
 from worker_service import rq_options, services, tasks
-from worker_service.clocks import ROOM_SECONDS, clock
+from worker_service.clocks import ROOM_SECONDS, ticking
 from worker_service.concurrent import ConcurrentWorker
 from worker_service.settings import WorkerSettings
 
@@ -21,18 +20,12 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     """Serve the queue, and the clocks, until asked to stop."""
     courier = services.courier(settings, stores)
     tasks.bind(Role.DELIVER, courier.deliver)
-    stopping = threading.Event()
-    running = [
-        clock("due", DUE_SECONDS, lambda: stores.outbox.claim_due(time.time()), stopping),
-        clock("room", ROOM_SECONDS, courier.make_room, stopping),
-    ]
     worker = ConcurrentWorker(
         Role.DELIVER,
         threads=settings.calls,
         liveness=stores.liveness,
         **rq_options.of(Role.DELIVER, settings),
     )
-    worker.work()
-    stopping.set()
-    for each in running:
-        each.join()
+    due = ("due", DUE_SECONDS, lambda: stores.outbox.claim_due(time.time()))
+    with ticking(due, ("room", ROOM_SECONDS, courier.make_room)):
+        worker.work()

@@ -4,7 +4,7 @@ They don't name their image, because a result may serve any job with the same pi
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,19 +55,17 @@ GIVEN = Field(
 )
 
 
-def found(box: Box, detector: Algorithm, classify: Callable[[], Sequence[Classification]]) -> dict[str, Any]:
-    """A detection of our own."""
-    corners = dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))
-    return _detection(corners, detector.reference, None, classify)
-
-
-def reclassified(
-    given: Sequence[GivenDetection], detector: Algorithm, classify: Callable[[], Sequence[Classification]]
-) -> Iterator[dict[str, Any]]:
-    """The given detections, classified; each keeps its own algorithm, if it names one."""
-    for each in given:
-        said = each.model_dump()
-        yield _detection(said["bbox"], said["algorithm"] or detector.reference, each.crop_image_url, classify)
+def detected(
+    given: Sequence[GivenDetection] | None,
+    detector: Algorithm,
+    look: Callable[[], Box],
+    classify: Callable[[], Sequence[Classification]],
+) -> list[dict[str, Any]]:
+    """What is given, classified, each keeping its own algorithm if it names one; else what a look finds."""
+    if given is None:
+        corners = dict(zip(("x1", "y1", "x2", "y2"), look(), strict=True))
+        return [_detection(corners, detector.reference, None, classify)]
+    return [_reclassified(each, detector, classify) for each in given]
 
 
 def classification(
@@ -85,6 +83,13 @@ def classification(
         "terminal": terminal,
         "timestamp": timestamp(time.time()),
     }
+
+
+def _reclassified(
+    given: GivenDetection, detector: Algorithm, classify: Callable[[], Sequence[Classification]]
+) -> dict[str, Any]:
+    said = given.model_dump()
+    return _detection(said["bbox"], said["algorithm"] or detector.reference, given.crop_image_url, classify)
 
 
 def _detection(

@@ -25,10 +25,10 @@ from shared.stages import Role
 from shared.stores import Stores
 from shared.urls import origin
 from worker_service import rq_options, services, tasks
-from worker_service.clocks import ROOM_SECONDS, clock
+from worker_service.clocks import ROOM_SECONDS, ticking
 from worker_service.concurrent import ConcurrentWorker
 from worker_service.hosts import SHORTEST_AWAY, Call, Hosts
-from worker_service.lease_keeper import LeaseKeeper
+from worker_service.lease_keeper import RENEWAL_SECONDS, LeaseKeeper
 from worker_service.patience import patiently
 from worker_service.product import HandedBack, Product
 from worker_service.runner import Runner
@@ -51,20 +51,15 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     keeper = LeaseKeeper(stores.leases)
     fetcher = services.fetcher(settings, stores, keeper)
     tasks.bind(Role.FETCH, fetcher.fetch)
-    stopping = threading.Event()
-    renewal = threading.Thread(target=keeper.serve, args=(stopping,), name="leases", daemon=True)
-    renewal.start()
-    room = clock("room", ROOM_SECONDS, fetcher.make_room, stopping)
     worker = FetchingWorker(
         fetcher,
         threads=settings.io_threads,
         liveness=stores.liveness,
         **rq_options.of(Role.FETCH, settings),
     )
-    worker.work()
-    stopping.set()
-    renewal.join()
-    room.join()
+    leases = ("leases", RENEWAL_SECONDS, keeper.renew)
+    with ticking(leases, ("room", ROOM_SECONDS, fetcher.make_room)):
+        worker.work()
 
 
 class FetchingWorker(ConcurrentWorker):

@@ -1,15 +1,9 @@
 """Renews the leases of all that runs in this process, and ends what has lost its own."""
 
 import contextlib
-import logging
-import threading
 from collections.abc import Callable, Iterator
 
-from redis.exceptions import RedisError
-
 from shared.leases import Leases
-
-log = logging.getLogger(__name__)
 
 # What is canceled ends within two seconds.
 RENEWAL_SECONDS = 0.5
@@ -45,18 +39,10 @@ class LeaseKeeper:
             del self._ends[token]
 
     def renew(self) -> None:
-        """Renew all leases once."""
+        """Renew all leases once. While Redis is away it raises, and takes nobody's run for lost."""
         runs = list(self._runs.values())
         for _, _, token in self._leases.renew_all(runs) if runs else ():
             self._ends.get(token, _nothing)()
-
-    def serve(self, stopping: threading.Event) -> None:
-        """Renew until told to stop. While Redis is away nobody takes a run for lost."""
-        while not stopping.wait(RENEWAL_SECONDS):
-            try:
-                self.renew()
-            except RedisError as error:
-                log.warning("the leases can't be renewed, trying again: %s", error)
 
 
 def _nothing() -> None:

@@ -135,17 +135,21 @@ class ProcessingWorker(QuietWorker):
         note = self._child.boards.doing.read()
         return Doing(*note) if note else None
 
-    def _until(self) -> float:
+    def _look(self) -> Doing | None:
+        """What it is at, whose run is the judged one until the next look."""
         doing = self._doing()
         self._judged = doing.token if doing is not None else ""
+        return doing
+
+    def _until(self) -> float:
+        doing = self._look()
         since = doing.since if doing is not None else time.monotonic()
         return max(since + self._settings.time_limit, self._excused_until)
 
     def _watch(self) -> bool:
-        doing = self._doing()
+        doing = self._look()
         if doing is None:
             return True
-        self._judged = doing.token
         self.keep(doing.task_id, doing.execution_id)
         if not doing.taken or self._is_leased(doing):
             return True

@@ -9,6 +9,7 @@ stop tasks behind our records' back, and their thread would be copied by every f
 import contextlib
 import logging
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -81,12 +82,16 @@ class QuietWorker(Worker):
         """Say that the worker and its task live."""
         if not self._is_beat():
             return
-        execution = Execution(execution_id, task_id, self.connection, self.name)
+        self.believe_in([Execution(execution_id, task_id, self.connection, self.name)])
+        self._beat()
+
+    def believe_in(self, executions: Iterable[Execution]) -> None:
+        """Have RQ believe in tasks for a while longer; while Redis is away, at a later beat."""
         registry = self.queues[0].started_job_registry
         with contextlib.suppress(RedisError), self.connection.pipeline() as pipe:
-            execution.heartbeat(registry, BELIEVED, pipe)
+            for execution in executions:
+                execution.heartbeat(registry, BELIEVED, pipe)
             pipe.execute()
-        self._beat()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         if self._is_beat():

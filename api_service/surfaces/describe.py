@@ -5,9 +5,9 @@ from pydantic import BaseModel
 
 from api_service import openapi
 from api_service.services import services
-from api_service.surfaces import plain, uploads
+from api_service.surfaces import descriptions, plain, uploads
 from shared.documents import timestamp
-from shared.jobs import State
+from shared.jobs import Image
 
 SURFACE = "describe"
 
@@ -52,30 +52,24 @@ class DescriptionResult(BaseModel):
 def submit() -> Response:
     """Submit an image to be described."""
     job = uploads.submitted(SURFACE, "caption").job
-    document = {"job_id": job.id, "status": State.QUEUED, "message": "Job submitted successfully"}
-    return openapi.json_response(document)
+    return openapi.json_response({**descriptions.submitted(job), "message": "Job submitted successfully"})
 
 
 @bp.get("/status/<job_id>", responses=plain.answers(DescriptionStatus, 200))
 def status(path: DescribedPath) -> Response:
     """Read how far a job is."""
     job = uploads.found(SURFACE, path.job_id).job
-    document = {"job_id": job.id, "status": uploads.word(job), "created_at": timestamp(job.created_at)}
-    return openapi.json_response(document)
+    return openapi.json_response({**descriptions.progress(job), "created_at": timestamp(job.created_at)})
 
 
 @bp.get("/result/<job_id>", responses=plain.answers(DescriptionResult, 200, 202))
 def result(path: DescribedPath) -> Response:
     """Read the description; 202 while it isn't there yet."""
     snapshot = uploads.found(SURFACE, path.job_id)
-    job, [image] = snapshot.job, snapshot.images
-    document = {"job_id": job.id, "status": uploads.word(job)}
-    if not job.status.is_final:
-        return openapi.json_response(document, 202)
-    if job.status is State.DONE:
-        document["image_description"] = image.results["caption"]["text"]
-        document["generated_by"] = services().settings.generated_by
-    else:
-        document["error"] = uploads.reason(job)
-    times = {"created_at": timestamp(job.created_at), "completed_at": timestamp(job.completed_at)}
-    return openapi.json_response({**document, **times})
+    created_at, completed_at = timestamp(snapshot.job.created_at), timestamp(snapshot.job.completed_at)
+    return descriptions.result(snapshot, _described, created_at=created_at, completed_at=completed_at)
+
+
+def _described(image: Image) -> dict[str, str]:
+    text, label = image.results["caption"]["text"], services().settings.generated_by
+    return {"image_description": text, "generated_by": label}

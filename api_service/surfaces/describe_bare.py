@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from api_service import openapi
 from api_service.services import services
-from api_service.surfaces import plain, uploads
-from shared.jobs import Image, State
+from api_service.surfaces import descriptions, plain, uploads
+from shared.jobs import Image
 
 SURFACE = "describe-bare"
 
@@ -41,30 +41,25 @@ class BareResult(BareStatus):
 def submit() -> Response:
     """Submit an image to be described."""
     job = uploads.submitted(SURFACE, "caption").job
-    return openapi.json_response({"job_id": job.id, "status": State.QUEUED})
+    return openapi.json_response(descriptions.submitted(job))
 
 
 @bp.get("/status/<job_id>", responses=plain.answers(BareStatus, 200))
 def status(path: BarePath) -> Response:
     """Read how far a job is."""
     job = uploads.found(SURFACE, path.job_id).job
-    return openapi.json_response({"job_id": job.id, "status": uploads.word(job)})
+    return openapi.json_response(descriptions.progress(job))
 
 
 @bp.get("/result/<job_id>", responses=plain.answers(BareResult, 200, 202))
 def result(path: BarePath) -> Response:
     """Read the description; 202 while it isn't there yet."""
-    snapshot = uploads.found(SURFACE, path.job_id)
-    job, [image] = snapshot.job, snapshot.images
-    document = {"job_id": job.id, "status": uploads.word(job)}
-    if not job.status.is_final:
-        return openapi.json_response(document, 202)
-    if job.status is State.DONE:
-        document["description"] = "\n".join(["Image Description:", *map("- {}".format, _lines(image))])
-        document["_generated_by"] = services().settings.generated_by
-    else:
-        document["error"] = uploads.reason(job)
-    return openapi.json_response(document)
+    return descriptions.result(uploads.found(SURFACE, path.job_id), _described)
+
+
+def _described(image: Image) -> dict[str, str]:
+    description = "\n".join(["Image Description:", *map("- {}".format, _lines(image))])
+    return {"description": description, "_generated_by": services().settings.generated_by}
 
 
 def _lines(image: Image) -> Iterator[str]:

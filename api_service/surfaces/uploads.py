@@ -9,7 +9,7 @@ from api_service.intake import base_name
 from api_service.services import TENANT, services
 from api_service.submitted import Submission, Upload
 from shared.errors import Code, Refused
-from shared.jobs import Job, State
+from shared.jobs import Job
 from shared.pages import Place
 from shared.snapshots import Snapshot
 
@@ -88,13 +88,3 @@ def _as_bad_request(error: Refused) -> Refused:
     if error.code.status not in (415, 422):
         return error
     return Refused(Code.MALFORMED, "; ".join(each.detail for each in error.errors) or error.detail)
-
-
-def word(job: Job) -> str:
-    """The job's status for clients that know no canceled jobs."""
-    return State.FAILED if job.status is State.CANCELED else job.status
-
-
-def reason(job: Job) -> str:
-    """Why a job did not end well."""
-    return job.failure.detail if job.failure else "It failed."

@@ -19,7 +19,7 @@ from tests.shared.samples import a_job, an_image, cancel
 from worker_service import hosts, services
 from worker_service.clocks import ROOM_SECONDS, clock
 from worker_service.fetching import WAITS
-from worker_service.lease_keeper import LeaseKeeper
+from worker_service.lease_keeper import RENEWAL_SECONDS, LeaseKeeper
 from worker_service.services import CALLS_PER_HOST
 from worker_service.settings import WorkerSettings
 
@@ -37,7 +37,7 @@ class FetchRole:
         self.pool = ThreadPoolExecutor(settings.io_threads)
         self.stopping = threading.Event()
         clock("room", ROOM_SECONDS, self.fetcher.make_room, self.stopping)
-        threading.Thread(target=self.keeper.serve, args=(self.stopping,), daemon=True).start()
+        clock("leases", RENEWAL_SECONDS, self.keeper.renew, self.stopping)
 
     def __enter__(self):
         return self

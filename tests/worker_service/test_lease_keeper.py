@@ -3,8 +3,9 @@ import threading
 import pytest
 
 from tests.conftest import wait_until
-from tests.shared.samples import accepted, cancel, finish, start
-from worker_service.lease_keeper import LeaseKeeper
+from tests.shared.samples import accepted, cancel, finish, full, start
+from worker_service.clocks import clock
+from worker_service.lease_keeper import RENEWAL_SECONDS, LeaseKeeper
 
 
 @pytest.fixture
@@ -78,22 +79,19 @@ def test_a_lease_that_is_lost_before_there_is_anything_to_end_ends_it_later(stor
     assert ended.is_set()
 
 
-def test_it_renews_until_it_is_told_to_stop_and_outlasts_a_redis_that_is_full(stores, keeper):
+def test_it_renews_until_it_is_told_to_stop_and_outlasts_a_redis_that_is_full(stores, keeper, caplog):
     job_id = accepted(stores).job.id
     token, stopping = start(stores, job_id), threading.Event()
-    limit = stores.redis.config_get("maxmemory")["maxmemory"]
-    thread = threading.Thread(target=keeper.serve, args=(stopping,))
-    stores.redis.config_set("maxmemory", 1)
+    thread = clock("leases", RENEWAL_SECONDS, keeper.renew, stopping)
 
     try:
         with keeper.keeping(job_id, "1", token) as begin:
             begin()
-            thread.start()
-            stores.redis.config_set("maxmemory", limit)
+            with full(stores.redis):
+                wait_until(lambda: "leases goes on when Redis is back" in caplog.text)
             granted = until(stores, token)
             wait_until(lambda: until(stores, token) > granted)
     finally:
-        stores.redis.config_set("maxmemory", limit)
         stopping.set()
         thread.join(30)
 

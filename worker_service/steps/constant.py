@@ -1,5 +1,5 @@
 from worker_service.algorithms import Algorithm
-from worker_service.detections import GIVEN, GivenDetection, classification, found, reclassified
+from worker_service.detections import GIVEN, GivenDetection, classification, detected
 from worker_service.picture import Picture, Source
 from worker_service.steps.base import Params, Result, Step
 
@@ -32,10 +32,7 @@ class Constant(Step[ConstantParams]):
     algorithms = (DETECTOR, CLASSIFIER)
 
     def run(self, picture: Picture, params: ConstantParams) -> Result:
-        if params.detections is None:
-            detections = [found(_box(picture.source), DETECTOR, _classified)]
-        else:
-            detections = list(reclassified(params.detections, DETECTOR, _classified))
+        detections = detected(params.detections, DETECTOR, lambda: _box(picture.source), _classified)
         return Result({"detections": detections})
 
 

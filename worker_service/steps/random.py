@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from worker_service.algorithms import Algorithm
-from worker_service.detections import GIVEN, GivenDetection, classification, found, reclassified
+from worker_service.detections import GIVEN, GivenDetection, classification, detected
 from worker_service.picture import Picture, Source
 from worker_service.steps.base import Params, Result, Step
 
@@ -55,10 +55,7 @@ class Random(Step[RandomParams]):
         def classify() -> list[dict[str, Any]]:
             return [_drawn(BINARY, chance, terminal=False), _drawn(SPECIES, chance, terminal=True)]
 
-        if params.detections is None:
-            detections = [found(_box(picture.source, chance), DETECTOR, classify)]
-        else:
-            detections = list(reclassified(params.detections, DETECTOR, classify))
+        detections = detected(params.detections, DETECTOR, lambda: _box(picture.source, chance), classify)
         return Result({"detections": detections})
 
 
