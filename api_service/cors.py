@@ -11,8 +11,8 @@ from flask import Flask, Response, request
 ANYONE = "*"
 METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 SENT = (
-    "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Prefer, "
-    "Range, X-Request-Id"
+    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, If-Range, "
+    "Last-Event-ID, Prefer, Range, X-Request-Id, X-Requested-With"
 )
 READ = (
     "Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, "
@@ -34,6 +34,7 @@ def _preflight(origins: frozenset[str]) -> Response | None:
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     response = Response(status=204)
+    del response.headers["Content-Type"]
     if _allowed(origins):
         response.headers["Access-Control-Allow-Methods"] = METHODS
         response.headers["Access-Control-Allow-Headers"] = SENT

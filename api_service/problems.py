@@ -1,14 +1,15 @@
 """Every error response: RFC 9457 problem documents, never HTML and never a traceback."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from redis.exceptions import RedisError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.capacity import is_out_of_memory, storage_full
 from shared.errors import Code, FieldError, Refused, ServiceError
@@ -107,6 +108,12 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
+def _too_large(error: RequestEntityTooLarge) -> Response:
+    body, parts, text = request.max_content_length, request.max_form_parts, request.max_form_memory_size
+    most = f"A body may have at most {body} bytes, a form {parts} parts, and a text field {text} bytes."
+    return problem(Code.INPUT_TOO_LARGE, most)
+
+
 def _unreadable(error: ParseException) -> Response:
     """A body that breaks off in the middle of its own framing, found while it was read."""
     return problem(Code.MALFORMED, str(error))
@@ -118,7 +125,9 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _readable(message: str) -> str:
-    return message.removeprefix("Value error, ")
+    """What pydantic says, without words that only its users know."""
+    plain = re.sub(r"a valid dictionary( or instance of \w+)?", "an object", message)
+    return plain.removeprefix("Value error, ")
 
 
 _BY_KIND: dict[type[Exception], Callable[[Any], Response]] = {
@@ -126,6 +135,7 @@ _BY_KIND: dict[type[Exception], Callable[[Any], Response]] = {
     ServiceError: _refused,
     ValidationError: _invalid,
     RedisError: _unavailable,
+    RequestEntityTooLarge: _too_large,
     HTTPException: _http,
     Exception: _unexpected,
 }

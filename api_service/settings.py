@@ -11,7 +11,13 @@ def origins(text: str) -> tuple[str, ...]:
     if text in ("", "*"):
         return tuple(text)
     parse = matching(r"https?://[a-z0-9.\[\]:-]+", "an origin such as https://app.example.com, or * alone")
-    return tuple(parse(part.strip().rstrip("/").lower()) for part in text.split(","))
+    return tuple(_as_sent(parse(part.strip().rstrip("/").lower())) for part in text.split(","))
+
+
+def _as_sent(origin: str) -> str:
+    """Browsers leave out the port that goes without saying."""
+    default = ":443" if origin.startswith("https:") else ":80"
+    return origin.removesuffix(default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

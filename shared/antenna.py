@@ -12,6 +12,10 @@ from shared.jobs import Image, Job, State
 from shared.records import compact
 
 SURFACE = "antenna"
+# Of the detections of an image that are given to be classified again, and of the texts in them.
+MOST_GIVEN = 500
+LONGEST_NAME = 200
+LONGEST_URL = 2048
 
 Document = dict[str, Any]
 

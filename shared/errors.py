@@ -283,7 +283,16 @@ class FieldError:
 
     def shortened(self) -> Self:
         """This error without the bulk of what it quotes: an answer must not outgrow its request."""
-        return replace(self, pointer=self.pointer[:MOST_QUOTED], detail=self.detail[:MOST_QUOTED])
+        return replace(self, pointer=self.pointer[:MOST_QUOTED], detail=elided(self.detail))
+
+    def __str__(self) -> str:
+        return f"{self.pointer}: {self.detail}" if self.pointer else self.detail
+
+
+def elided(text: str) -> str:
+    """The text without its middle if it is long: what is wrong with a quotation stands behind it."""
+    half = MOST_QUOTED // 2
+    return text if len(text) <= MOST_QUOTED else f"{text[: half - 1]}…{text[-half:]}"
 
 
 class ServiceError(Exception):
@@ -318,7 +327,7 @@ class Refused(ServiceError):
         code = codes.pop() if len(codes) == 1 else Code.PARAMS_INVALID
         told = [error.shortened() for error in errors[:MOST_ERRORS]]
         more = f"; and {len(errors) - MOST_ERRORS} more" if len(errors) > MOST_ERRORS else ""
-        return cls(code, "; ".join(f"{each.pointer}: {each.detail}" for each in told) + more, errors=told)
+        return cls(code, "; ".join(map(str, told)) + more, errors=told)
 
 
 class ImageFailed(ServiceError):

@@ -116,6 +116,13 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
+class DeafWorker(SimpleWorker):
+    """One that takes no commands: it would wait up to a second for who listens to them to end."""
+
+    def subscribe(self) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
     settings = WorkerSettings.from_env(environ)
@@ -136,7 +143,7 @@ def jobs_runner(environ: dict[str, str]) -> Iterator[Callable[[], None]]:
         while any(stores.redis.llen(stores.queues[role].key) for role in QUEUES):
             for role, handler in handlers.items():
                 tasks.bind(role, handler)
-                SimpleWorker(**rq_options.of(role, settings)).work(burst=True)
+                DeafWorker(**rq_options.of(role, settings)).work(burst=True)
 
     yield run
     stores.redis.close()

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.antenna import LONGEST_NAME, LONGEST_URL, MOST_GIVEN
 from shared.documents import timestamp
 from worker_service.algorithms import Algorithm
 
-MOST_GIVEN = 500
 # Beyond so many, the labels of a classification are left to the category map of its algorithm.
 MOST_LABELS = 2
 
@@ -36,15 +36,15 @@ class GivenBox(_Model):
 class AlgorithmReference(_Model):
     """Who found it."""
 
-    name: str = Field(max_length=200)
-    key: str = Field(max_length=200)
+    name: str = Field(max_length=LONGEST_NAME)
+    key: str = Field(max_length=LONGEST_NAME)
 
 
 class GivenDetection(_Model):
     """What someone else found: a box in the image, or a crop of it that lies elsewhere."""
 
     bbox: GivenBox | None = None
-    crop_image_url: str | None = Field(None, max_length=2048)
+    crop_image_url: str | None = Field(None, max_length=LONGEST_URL)
     algorithm: AlgorithmReference | None = None
 
 

@@ -6,93 +6,31 @@ otherwise.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from flask import Response, request
-from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 
 from api_service import jobs, openapi, strict_json
 from api_service.document_schemas import JobDocument
 from api_service.intake import MAX_DEPTH, last_segment
-from api_service.schemas import MAX_WAIT, ImageId
+from api_service.schemas import MAX_WAIT
 from api_service.services import TENANT, services
 from api_service.submitted import Submission, Upload
 from api_service.surfaces import plain
-from shared.antenna import SURFACE, Results
+from api_service.surfaces.antenna_schemas import AntennaRequest, AntennaResponse
+from shared.antenna import MOST_GIVEN, SURFACE, Results
 from shared.catalogue import Offers, PipelineOffer
 from shared.errors import Code, Refused
 from shared.jobs import State
 from shared.snapshots import Snapshot
 
-MOST_GIVEN = 5000
 DETECTIONS = "detections"
 _LATER = re.compile(r"(?:^|[,;])\s*respond-async\s*(?:$|[,;])", re.IGNORECASE)
 
 Params = dict[str, dict[str, Any]]
-Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 bp = plain.surface(SURFACE, "Antenna processing service")
-
-
-class SourceImage(BaseModel):
-    """An image to look at, under the caller's id."""
-
-    id: ImageId
-    url: str
-
-
-class SourceReference(BaseModel):
-    """One of the images of the request."""
-
-    id: str
-
-
-class GivenBox(BaseModel):
-    """Corners in pixels of the upright image."""
-
-    x1: Coordinate
-    y1: Coordinate
-    x2: Coordinate
-    y2: Coordinate
-
-
-class AlgorithmReference(BaseModel):
-    """Who found it."""
-
-    name: str
-    key: str
-
-
-class GivenDetection(BaseModel):
-    """What was found before, to be classified again."""
-
-    source_image: SourceReference
-    bbox: GivenBox | None = None
-    crop_image_url: str | None = None
-    algorithm: AlgorithmReference | None = None
-
-
-class AntennaRequest(BaseModel):
-    """What is to be done with which images; what else is said is ignored."""
-
-    pipeline: str
-    source_images: list[SourceImage] = Field(min_length=1)
-    detections: list[GivenDetection] | None = Field(None, max_length=MOST_GIVEN)
-    config: dict[str, Any] | None = Field(None, description="Params of the pipeline's steps, by name.")
-    callback_url: str | None = Field(None, description="Where the answer is posted, instead of given.")
-
-
-class AntennaResponse(BaseModel):
-    """What was found in which image, and by which algorithms."""
-
-    pipeline: str
-    total_time: float
-    source_images: list[SourceImage]
-    detections: list[dict[str, Any]]
-    algorithms: dict[str, dict[str, Any]]
-    errors: list[dict[str, Any]] | None
-
 
 _PREFER = {
     "name": "Prefer",
@@ -111,12 +49,14 @@ def process() -> Response:
     asked = AntennaRequest.model_validate(strict_json.body(request))
     accepted = services().submissions.submit(_submission(asked, services().stores.catalogue.read())).made
     assert accepted is not None
-    if asked.callback_url is not None or _LATER.search(request.headers.get("Prefer", "")):
-        response = openapi.json_response(jobs.document(accepted), 202)
-        response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
+    prefers_so = _LATER.search(request.headers.get("Prefer", "")) is not None
+    if asked.callback_url is None and not prefers_so:
+        return openapi.json_response(_results(jobs.waited(accepted.job.id, MAX_WAIT)))
+    response = openapi.json_response(jobs.document(accepted), 202)
+    response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
+    if prefers_so:
         response.headers["Preference-Applied"] = "respond-async"
-        return response
-    return openapi.json_response(_results(jobs.waited(accepted.job.id, MAX_WAIT)))
+    return response
 
 
 def info() -> dict[str, Any]:
@@ -176,7 +116,7 @@ def _described(pipeline: PipelineOffer, offers: Offers) -> dict[str, Any]:
 
 def _params_of(pipeline: PipelineOffer | None, offers: Offers) -> Mapping[str, set[str]]:
     """The names of the params of each step."""
-    steps = [each["step"] for each in pipeline.steps] if pipeline else []
+    steps = {each["step"] for each in pipeline.steps} & offers.steps.keys() if pipeline else ()
     return {step: set(offers.steps[step].params.get("properties", {})) for step in steps}
 
 
@@ -197,6 +137,10 @@ def _given(asked: AntennaRequest, known: Mapping[str, set[str]]) -> Mapping[str,
             where = f"/detections/{index}/source_image/id"
             raise Refused(Code.INVALID, f"{where}: {each.source_image.id!r} is not among the source images.")
         by_image[each.source_image.id].append(each.model_dump(exclude={"source_image"}))
+    for image_id, own in by_image.items():
+        if len(own) > MOST_GIVEN:
+            why = f"/detections: {len(own)} are of {image_id!r}, and an image may have {MOST_GIVEN}."
+            raise Refused(Code.INVALID, why)
     steps = [step for step, names in known.items() if DETECTIONS in names]
     return {image_id: {step: {DETECTIONS: own} for step in steps} for image_id, own in by_image.items()}
 

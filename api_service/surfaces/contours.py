@@ -1,8 +1,9 @@
 """The contour service: an upload is drawn with its contours, in the background."""
 
 import re
+from itertools import islice
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response
 from pydantic import BaseModel
@@ -60,7 +61,7 @@ class ContourStatus(BaseModel):
     """How far a task is."""
 
     task_id: str
-    status: str
+    status: Literal["PENDING", "STARTED", "SUCCESS", "FAILURE"]
     result: ContourResult | None
 
 
@@ -111,9 +112,9 @@ def status(path: TaskPath) -> Response:
 @bp.get("/api/v1/images/results", responses=plain.answers(ContourDrawings, 200))
 def results() -> Response:
     """List the latest drawings, newest first."""
-    done, _ = uploads.page(SURFACE, limit=LISTED, wanted=lambda job: job.status is State.DONE)
+    done = (job for job in uploads.all_jobs(SURFACE) if job.status is State.DONE)
     drawings = [
-        {"task_id": each.job.id, "filename": _filename(each.job), "url": _url(each.job)} for each in done
+        {"task_id": job.id, "filename": _filename(job), "url": _url(job)} for job in islice(done, LISTED)
     ]
     return openapi.json_response({"results": drawings})
 

@@ -24,7 +24,7 @@ class DescriptionSubmitted(BaseModel):
     """A job that was taken."""
 
     job_id: str
-    status: str
+    status: descriptions.Word
     message: str
 
 
@@ -32,7 +32,7 @@ class DescriptionStatus(BaseModel):
     """How far a job is."""
 
     job_id: str
-    status: str
+    status: descriptions.Word
     created_at: str
 
 
@@ -40,7 +40,7 @@ class DescriptionResult(BaseModel):
     """The description, once it is there, or why it isn't."""
 
     job_id: str
-    status: str
+    status: descriptions.Word
     image_description: str | None = None
     generated_by: str | None = None
     error: str | None = None
@@ -70,6 +70,5 @@ def result(path: DescribedPath) -> Response:
     return descriptions.result(snapshot, _described, created_at=created_at, completed_at=completed_at)
 
 
-def _described(image: Image) -> dict[str, str]:
-    text, label = image.results["caption"]["text"], services().settings.generated_by
-    return {"image_description": text, "generated_by": label}
+def _described(image: Image) -> dict[str, str | None]:
+    return {"image_description": uploads.caption(image), "generated_by": services().settings.generated_by}

@@ -26,7 +26,7 @@ class BareStatus(BaseModel):
     """How far a job is."""
 
     job_id: str
-    status: str
+    status: descriptions.Word
 
 
 class BareResult(BareStatus):
@@ -71,7 +71,8 @@ def _lines(image: Image) -> Iterator[str]:
         yield f"Format: {facts['format'].upper()}"
     if facts.get("colours"):
         yield f"Dominant colors: {', '.join(facts['colours'])}"
-    yield f"Description: {image.results['caption']['text']}"
+    if (text := uploads.caption(image)) is not None:
+        yield f"Description: {text}"
 
 
 def _orientation(width: int, height: int) -> str:

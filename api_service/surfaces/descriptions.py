@@ -1,13 +1,15 @@
 """What both description services tell of a job."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response
 
 from api_service import openapi
 from shared.jobs import Image, Job, State
 from shared.snapshots import Snapshot
+
+Word = Literal["queued", "processing", "done", "failed"]
 
 
 def submitted(job: Job) -> dict[str, Any]:

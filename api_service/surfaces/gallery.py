@@ -7,11 +7,13 @@ from typing import Any, cast
 
 from flask import Response, request
 from pydantic import BaseModel
+from redis.exceptions import ConnectionError, TimeoutError
 
 from api_service import artifacts, openapi
 from api_service.schemas import PageQuery
-from api_service.services import TENANT, services
+from api_service.services import services
 from api_service.surfaces import plain, uploads
+from api_service.surfaces.gallery_schemas import GalleryAdded, GalleryImage, GalleryList, GalleryStats
 from shared.documents import timestamp
 from shared.errors import Code, Refused
 from shared.jobs import Image, Job, State, fresh_id
@@ -26,7 +28,6 @@ WORDS = {
     State.CANCELED: "failed",
 }
 SIZES = ("small", "medium")
-BATCH = 1000
 # Seconds that a job may take, and to spare.
 LONGEST = 90_000
 
@@ -45,35 +46,30 @@ class ThumbnailPath(ImagePath):
     size: str
 
 
-class GalleryAnswer(BaseModel):
-    """Whatever the gallery has to say."""
-
-    status: str
-    data: dict[str, Any]
-    error: str | None
-
-
-@bp.post("/images", responses=plain.answers(GalleryAnswer, 202), openapi_extensions=uploads.FORM)
+@bp.post("/images", responses=plain.answers(GalleryAdded, 202), openapi_extensions=uploads.FORM)
 def upload() -> Response:
     """Add an image to the gallery."""
     job_id = fresh_id()
     image_id = _reserved(job_id)
     try:
         snapshot = uploads.submitted(SURFACE, "analyze", image_id=image_id, job_id=job_id)
-    except Refused:
+    except (ConnectionError, TimeoutError):
+        # The job may have been accepted before the connection went; then the id is its own.
+        raise
+    except Exception:
         services().stores.redis.delete(_key(image_id))
         raise
-    return _answer({"job_id": job_id, **_listed(snapshot)}, code=202)
+    return _answer({**_listed(snapshot), "job_id": job_id, "status": WORDS[State.QUEUED]}, code=202)
 
 
-@bp.get("/images", responses=plain.answers(GalleryAnswer, 200))
+@bp.get("/images", responses=plain.answers(GalleryList, 200))
 def index(query: PageQuery) -> Response:
     """List the gallery, newest first."""
     snapshots, following = uploads.page(SURFACE, limit=query.limit, cursor=query.cursor)
     return _answer({"images": [_listed(each) for each in snapshots], "next_cursor": following})
 
 
-@bp.get("/images/<image_id>", responses=plain.answers(GalleryAnswer, 200))
+@bp.get("/images/<image_id>", responses=plain.answers(GalleryImage, 200))
 def show(path: ImagePath) -> Response:
     """Read what is known of an image."""
     snapshot = _found(path.image_id)
@@ -83,7 +79,7 @@ def show(path: ImagePath) -> Response:
         "original_name": image.name,
         "processed_at": timestamp(job.completed_at),
         "metadata": _metadata(image) if job.status is State.DONE else {},
-        "thumbnails": {size: _link(image, size) for size in SIZES if job.status is State.DONE},
+        "thumbnails": _thumbnails(image) if job.status is State.DONE else {},
     }
     return _answer(data, WORDS[job.status], error=job.failure.detail if job.failure else None)
 
@@ -94,13 +90,13 @@ def thumbnail(path: ThumbnailPath) -> Response:
     [image] = _found(path.image_id).images
     if path.size not in SIZES:
         raise Refused(Code.NOT_FOUND, f"There are the sizes {' and '.join(SIZES)}.")
-    return artifacts.sent(image, f"thumbnail-{path.size}")
+    return artifacts.sent(image, _artifact(path.size))
 
 
-@bp.get("/stats", responses=plain.answers(GalleryAnswer, 200))
+@bp.get("/stats", responses=plain.answers(GalleryStats, 200))
 def stats() -> Response:
     """Count the images of the gallery."""
-    jobs = _all_jobs()
+    jobs = list(uploads.all_jobs(SURFACE))
     words = [WORDS[job.status] for job in jobs]
     success, failed = words.count("success"), words.count("failed")
     seconds = [job.completed_at - job.started_at for job in jobs if job.completed_at and job.started_at]
@@ -137,15 +133,22 @@ def _metadata(image: Image) -> dict[str, Any]:
         "height": measured.get("height"),
         "format": measured.get("format"),
         "size_bytes": measured.get("bytes"),
-        "caption": image.results.get("caption", {}).get("text"),
+        "caption": uploads.caption(image),
         "exif": measured.get("exif", {}),
     }
 
 
-def _link(image: Image, size: str) -> str:
-    """Absolute, because the gallery's clients fetch it as it stands."""
+def _thumbnails(image: Image) -> dict[str, str]:
+    """Absolute links, because the gallery's clients fetch them as they stand."""
     base = services().settings.public_url or request.host_url.rstrip("/")
-    return f"{base}/api/images/{image.id}/thumbnails/{size}"
+    made = {artifact.name for artifact in image.artifacts}
+    return {
+        size: f"{base}/api/images/{image.id}/thumbnails/{size}" for size in SIZES if _artifact(size) in made
+    }
+
+
+def _artifact(size: str) -> str:
+    return f"thumbnail-{size}"
 
 
 def _key(image_id: str) -> str:
@@ -171,18 +174,12 @@ def _found(image_id: str) -> Snapshot:
     """The job of an image, whose entry is kept for as long as the job may be."""
     stores = services().stores
     job_id = cast(bytes | None, stores.redis.get(_key(image_id)))
+    unknown = Refused(Code.NOT_FOUND, f"There is no image {image_id!r}.")
     if job_id is None:
-        raise Refused(Code.NOT_FOUND, f"There is no image {image_id!r}.")
-    snapshot = uploads.found(SURFACE, job_id.decode())
+        raise unknown
+    try:
+        snapshot = uploads.found(SURFACE, job_id.decode())
+    except Refused as error:
+        raise unknown from error
     stores.redis.expire(_key(image_id), _lasts(snapshot.job))
     return snapshot
-
-
-def _all_jobs() -> list[Job]:
-    jobs: list[Job] = []
-    index, after, more = services().stores.job_index, None, True
-    while more:
-        page = index.page(TENANT, limit=BATCH, after=after, wanted=lambda job: job.surface == SURFACE)
-        jobs += page.records
-        after, more = page.next, page.next is not None
-    return jobs

@@ -26,6 +26,7 @@ LOOK = 0.05
 
 Part = dict[str, Any]
 HEALTHY, UNHEALTHY = "healthy", "unhealthy"
+NO_REDIS: Part = {"status": UNHEALTHY, "detail": "Redis can't be used."}
 
 bp = plain.surface("health_surface", "contour service", prefix="/api/v1/health")
 
@@ -73,9 +74,11 @@ def workers() -> Response:
 @bp.get("/full", responses=plain.answers(Health, 200, 503))
 def full(query: HealthQuery) -> Response:
     """Say how every part fares, with `deep` also whether each queue is served."""
-    parts = {"redis": _judged(_redis), "workers": _judged(_workers)}
-    if query.deep:
-        parts["queues"] = _judged(_queues)
+    judges = {"redis": _redis, "workers": _workers, **({"queues": _queues} if query.deep else {})}
+    parts: dict[str, Part] = {}
+    for name, judge in judges.items():
+        # Who has waited for Redis in vain does not wait again.
+        parts[name] = _judged(judge) if NO_REDIS not in parts.values() else NO_REDIS
     fares_well = all(part["status"] == HEALTHY for part in parts.values())
     return _answer({"status": _word(fares_well), "version": VERSION, **parts})
 
@@ -92,7 +95,7 @@ def _judged(part: Callable[[], Part]) -> Part:
     try:
         return part()
     except RedisError:
-        return {"status": UNHEALTHY, "detail": "Redis can't be used."}
+        return NO_REDIS
 
 
 def _redis() -> Part:

@@ -1,6 +1,6 @@
 """What surfaces for single images have in common: a form with one file becomes a job, found again later."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import request
@@ -9,11 +9,12 @@ from api_service.intake import base_name
 from api_service.services import TENANT, services
 from api_service.submitted import Submission, Upload
 from shared.errors import Code, Refused
-from shared.jobs import Job
+from shared.jobs import Image, Job
 from shared.pages import Place
 from shared.snapshots import Snapshot
 
 FIELD = "file"
+BATCH = 1000
 FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -44,7 +45,7 @@ def submitted(
     try:
         acceptance = services().submissions.submit(submission)
     except Refused as error:
-        raise _as_bad_request(error) from error
+        raise _in_plain_words(error) from error
     assert acceptance.made is not None
     return acceptance.made
 
@@ -57,18 +58,32 @@ def found(surface: str, job_id: str) -> Snapshot:
     return snapshot
 
 
-def page(
-    surface: str, *, limit: int, cursor: str | None = None, wanted: Callable[[Job], bool] = lambda job: True
-) -> tuple[list[Snapshot], str | None]:
+def page(surface: str, *, limit: int, cursor: str | None) -> tuple[list[Snapshot], str | None]:
     """Jobs that came in by the surface, newest first, and the cursor of the next page if there may be one."""
     stores = services().stores
     after = Place.parse(cursor) if cursor else None
     listed = stores.job_index.page(
-        TENANT, limit=limit, after=after, wanted=lambda job: job.surface == surface and wanted(job)
+        TENANT, limit=limit, after=after, wanted=lambda job: job.surface == surface
     )
     images = stores.jobs.images_of([job.id for job in listed.records])
     snapshots = [Snapshot(job, tuple(images[job.id])) for job in listed.records if images[job.id]]
     return snapshots, str(listed.next) if listed.next else None
+
+
+def all_jobs(surface: str) -> Iterator[Job]:
+    """Every job that came in by the surface, newest first."""
+    after, more = None, True
+    while more:
+        index = services().stores.job_index
+        page = index.page(TENANT, limit=BATCH, after=after, wanted=lambda job: job.surface == surface)
+        yield from page.records
+        after, more = page.next, page.next is not None
+
+
+def caption(image: Image) -> str | None:
+    """What the image shows; None if the operator's pipeline makes no caption."""
+    made: Mapping[str, Any] = image.results.get("caption", {})
+    return made.get("text")
 
 
 def _upload(image_id: str | None) -> Upload:
@@ -84,7 +99,9 @@ def _upload(image_id: str | None) -> Upload:
     return Upload(image_id, base_name(files[0].filename), files[0].stream.read(), f"/{FIELD}")
 
 
-def _as_bad_request(error: Refused) -> Refused:
-    if error.code.status not in (415, 422):
+def _in_plain_words(error: Refused) -> Refused:
+    """A refused upload is 400 unless it is too large; where in the request is no question with one image."""
+    if not error.errors:
         return error
-    return Refused(Code.MALFORMED, "; ".join(each.detail for each in error.errors) or error.detail)
+    code = error.code if error.code is Code.INPUT_TOO_LARGE else Code.MALFORMED
+    return Refused(code, "; ".join(each.detail for each in error.errors))

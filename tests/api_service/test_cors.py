@@ -50,6 +50,22 @@ def test_pages_of_other_origins_may_not(api, origin):
     assert all("Origin" in answer.headers["Vary"] for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("named", "sent"),
+    [
+        ("https://app.example.com:443", OURS),
+        ("http://app.example.com:80/", "http://app.example.com"),
+        ("HTTPS://App.Example.com", OURS),
+        ("http://app.example.com:443", "http://app.example.com:443"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_an_origin_may_be_named_otherwise_than_browsers_send_it(api, named, sent):
+    answer = api(named).get("/v1/jobs", headers={"Origin": sent})
+
+    assert answer.headers["Access-Control-Allow-Origin"] == sent
+
+
 def test_answers_that_no_page_asked_for_say_that_they_depend_on_who_asks(api):
     answer = api(OURS).get("/v1/jobs")
 
@@ -87,11 +103,13 @@ def test_a_browser_that_asks_first_is_told_what_it_may_send(api, path):
     assert (answer.status_code, answer.data) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == OURS
     assert {"get", "post", "delete"} <= names(answer, "Access-Control-Allow-Methods")
-    assert {"authorization", "content-type", "idempotency-key", "prefer", "last-event-id", "range"} <= names(
-        answer, "Access-Control-Allow-Headers"
-    )
+    assert {
+        "authorization", "cache-control", "content-type", "idempotency-key", "last-event-id", "prefer",
+        "range", "x-requested-with",
+    } <= names(answer, "Access-Control-Allow-Headers")  # fmt: skip
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
     assert answer.headers["X-Request-Id"]
+    assert "Content-Type" not in answer.headers
 
 
 def test_options_that_are_no_browsers_question_are_answered_as_ever(api):

@@ -59,7 +59,7 @@ def assert_refused(answer, status, code):
         ({"metadata": '{"a": "\\ud800"}'}, "/metadata: It is not JSON: "),
         ({"metadata": '{"a": -Infinity}'}, "/metadata: It is not JSON: "),
         ({"params": {"thumbnails": {"sizes": {"Tiny!": 9}}}}, "/params/thumbnails/sizes"),
-        ({"metadata": "[]"}, "/metadata: Input should be a valid dictionary"),
+        ({"metadata": "[]"}, "/metadata: Input should be an object"),
         ({"metadata": {"note": "x" * 1024}}, "/metadata: It may have at most 1024 bytes"),
         ({"priority": "urgent"}, "/priority: Input should be 'high' or 'normal'"),
         ({"timeout": "soon"}, "/timeout: Input should be a valid integer"),
@@ -69,7 +69,7 @@ def assert_refused(answer, status, code):
         ({"cache": "perhaps"}, "/cache: Input should be a valid boolean"),
         (
             {"pipeline": "analyze", "steps": [{"step": "metadata"}]},
-            ": Give either pipeline or steps, not both.",
+            "Give either pipeline or steps, not both.",
         ),
     ],
 )
@@ -80,7 +80,7 @@ def test_an_unacceptable_request_says_what_is_wrong_and_where(client, stores, ph
 
     assert_refused(answer, 422, "params_invalid")
     assert answer.json["detail"].startswith(detail)
-    assert answer.json["errors"][0]["pointer"] == detail.partition(":")[0]
+    assert answer.json["errors"][0]["pointer"] == (detail.partition(":")[0] if detail[0] == "/" else "")
     assert everything_stored(stores) == before
 
 
@@ -122,7 +122,7 @@ def test_a_body_that_no_parser_likes_is_malformed(client, body):
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ([], ": The body must be a JSON object."),
+        ([], "The body must be a JSON object."),
         ({}, "/images: Field required"),
         ({"images": []}, "/images: List should have at least 1 item"),
         ({"images": [{}]}, "/images/0: Give either data or url."),
@@ -212,6 +212,7 @@ def test_a_body_over_the_limit_is_refused_as_it_arrives(client, environ):
     answer = client.upload(("file", ("a.jpg", bytes(101 * MIB))))
 
     assert_refused(answer, 413, "input_too_large")
+    assert str(100 * MIB) in answer.json["detail"]
 
 
 def test_more_images_than_a_job_takes_are_refused(client, photo):
@@ -220,7 +221,10 @@ def test_more_images_than_a_job_takes_are_refused(client, photo):
 
 
 def test_a_large_text_field_is_refused(client, photo):
-    assert_refused(client.submit(photo, params="x" * 600_000), 413, "input_too_large")
+    answer = client.submit(photo, params="x" * 600_000)
+
+    assert_refused(answer, 413, "input_too_large")
+    assert "a text field 500000 bytes" in answer.json["detail"]
 
 
 def test_a_missing_file_is_named(client):

@@ -129,6 +129,18 @@ def test_errors_that_disagree_make_the_request_invalid():
     assert refused.detail == "/file: It is empty.; /steps: No such step."
 
 
+def test_what_is_wrong_with_the_whole_request_needs_no_pointer():
+    assert Refused.because([FieldError("", "Give either.")]).detail == "Give either."
+
+
+def test_a_long_quotation_hides_neither_its_place_nor_what_is_wrong_with_it():
+    [told] = Refused.because([FieldError("/name", f"'{'x' * 5000}' is too long")]).errors
+
+    assert len(told.detail) <= 300
+    assert told.detail.startswith("'xxx")
+    assert told.detail.endswith("xxx' is too long")
+
+
 def test_a_refusal_may_say_when_to_come_back():
     assert Refused(Code.QUEUE_FULL, retry_after=7).retry_after == 7
     assert Refused(Code.QUEUE_FULL).retry_after is None

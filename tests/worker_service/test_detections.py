@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests import photos
 from worker_service import registry
@@ -73,6 +74,26 @@ def test_times_are_told_of_each_detection_and_each_classification(step):
     for each in (found, *found["classifications"]):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", each["timestamp"])
         assert 0 <= each["inference_time"] < 60
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "P", "1", "I;16"])
+def test_a_picture_of_any_mode_has_its_boxes(mode):
+    data = photos.written(Image.new(mode, (640, 480)), "TIFF")
+
+    [constant], [random] = detections("constant", data), detections("random", data)
+    assert constant["bbox"] == {"x1": 80, "y1": 60, "x2": 240, "y2": 180}
+    assert random["bbox"]["x2"] <= 640
+    assert random["bbox"]["y2"] <= 480
+
+
+def test_the_sides_of_random_boxes_go_from_an_eighth_of_the_shorter_one_to_half_of_their_own():
+    data = photos.written(photos.motif(40, 24), "PNG")
+
+    boxes = [detections("random", data, seed=seed)[0]["bbox"] for seed in range(400)]
+    assert {box["x2"] - box["x1"] for box in boxes} == set(range(24 // 8, 40 // 2 + 1))
+    assert {box["y2"] - box["y1"] for box in boxes} == set(range(24 // 8, 24 // 2 + 1))
+    assert (min(box["x1"] for box in boxes), max(box["x2"] for box in boxes)) == (0, 40)
+    assert (min(box["y1"] for box in boxes), max(box["y2"] for box in boxes)) == (0, 24)
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (900, 3), (2, 900), (1, 1)])

@@ -1,14 +1,15 @@
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from standardwebhooks import Webhook
 
 from api_service.schemas import MAX_WAIT
 from api_service.surfaces import antenna
-from shared.stages import Role
+from shared.catalogue import PipelineOffer
+from tests import photos
 from tests.conftest import wait_until
-from tests.receivers import Receiver, answers
+from tests.receivers import answers
 from tests.shared.samples import cancel
 
 ALGORITHM = {
@@ -16,29 +17,6 @@ ALGORITHM = {
 }  # fmt: skip
 BOX = {"x1": 10, "y1": 20, "x2": 110.5, "y2": 220}
 FOUND_BEFORE = {"name": "Flat bug detector", "key": "flat-bug"}
-
-
-@pytest.fixture
-def source(photo):
-    with Receiver(answers(200, photo, Content_Type="image/jpeg")) as running:
-        yield running
-
-
-@pytest.fixture
-def process(client, stores, run_jobs):
-    """Posts a request, and has its job done while it waits."""
-
-    def ask(body, **options):
-        said = []
-        asking = threading.Thread(target=lambda: said.append(client.post("/process", json=body, **options)))
-        asking.start()
-        queue = stores.queues[Role.FETCH].key
-        wait_until(lambda: stores.redis.llen(queue) or not asking.is_alive(), 60)
-        run_jobs()
-        asking.join(60)
-        return said[0]
-
-    return ask
 
 
 def request(source, *ids, pipeline="constant", **more):
@@ -124,14 +102,27 @@ def test_every_image_is_echoed_and_found_by_the_id_it_came_with(client, process,
     assert [image["id"] for image in job["images"]] == ["10", "7", "front/left"]
 
 
-def test_a_seed_makes_the_answer_repeatable(process, source):
+@pytest.mark.parametrize("pipeline", ["random", "random-detection-random-species"])
+@pytest.mark.parametrize("reclassifying", [False, True])
+def test_a_seed_makes_the_answer_repeatable(process, source, pipeline, reclassifying):
+    detections = [given(each, source) for each in ("a", "b", "a")] if reclassifying else None
+
     def asked(seed):
-        body = process(request(source, "a", pipeline="random", config={"seed": seed})).json
-        [detection] = body["detections"]
-        return detection["bbox"], [each["scores"] for each in detection["classifications"]]
+        body = request(source, "a", "b", pipeline=pipeline, detections=detections, config={"seed": seed})
+        found = process(body).json["detections"]
+        assert len(found) == (3 if reclassifying else 2)
+        return without_times(found)
 
     assert asked(7) == asked(7)
     assert asked(7) != asked(8)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_boxes_are_in_pixels_of_the_upright_image(process, source, orientation):
+    source.script = [answers(200, photos.turned(orientation, 640, 480))]
+
+    [detection] = process(request(source)).json["detections"]
+    assert detection["bbox"] == {"x1": 80, "y1": 60, "x2": 240, "y2": 180}
 
 
 def test_given_detections_are_classified_and_nothing_else_is_looked_for(process, source):
@@ -152,6 +143,21 @@ def test_given_detections_are_classified_and_nothing_else_is_looked_for(process,
     assert [each["id"] for each in body["source_images"]] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        {"x1": -5.5, "y1": -1e9, "x2": 9999, "y2": 1e308},
+        {"x1": 30, "y1": 30, "x2": 10, "y2": 10},
+        {"x1": 0, "y1": 0, "x2": 0, "y2": 0},
+    ],
+    ids=["outside", "reversed", "empty"],
+)
+def test_a_given_box_comes_back_as_it_came(process, source, bbox):
+    [detection] = process(request(source, detections=[given("a", source, bbox=bbox)])).json["detections"]
+
+    assert detection["bbox"] == bbox
+
+
 @pytest.mark.parametrize("detections", [None, []])
 def test_no_given_detections_are_as_good_as_none(process, source, detections):
     body = process(request(source, "a", detections=detections)).json
@@ -169,10 +175,46 @@ def test_what_it_does_not_know_is_ignored(process, source):
     assert (answer.status_code, len(answer.json["detections"])) == (200, 1)
 
 
+def test_detections_are_given_by_their_own_field_alone(process, source):
+    body = process(request(source, config={"detections": []})).json
+
+    assert [each["algorithm"]["key"] for each in body["detections"]] == ["constant-detector"]
+
+
 def test_an_unknown_pipeline_is_refused_with_those_there_are(client, source):
     answer = client.post("/process", json=request(source, pipeline="flat-bug"))
 
     assert_refused(answer, 422, "'flat-bug'", "constant, random, random-detection-random-species")
+
+
+def test_a_pipeline_whose_step_nobody_has_announced_is_refused(client, stores, source):
+    steps = ({"step": "constant", "params": {}}, {"step": "flat-bug", "params": {}})
+    stores.catalogue.announce([], [PipelineOffer(name="moths", description="Moths.", steps=steps)])
+
+    assert_refused(client.post("/process", json=request(source, pipeline="moths")), 422, "'flat-bug'")
+
+
+def test_a_pipeline_with_two_detectors_is_none_of_antennas(client, stores, source):
+    steps = ({"step": "constant", "params": {}}, {"step": "random", "params": {}})
+    stores.catalogue.announce([], [PipelineOffer(name="both", description="Both.", steps=steps)])
+
+    assert_refused(client.post("/process", json=request(source, pipeline="both")), 422, "'both'")
+    assert "both" not in {each["slug"] for each in client.get("/info").json["pipelines"]}
+
+
+def test_a_pipeline_of_more_steps_has_the_algorithms_of_all_and_the_detections_of_any(
+    client, stores, process, source
+):
+    steps = ({"step": "metadata", "params": {}}, {"step": "constant", "params": {}})
+    stores.catalogue.announce([], [PipelineOffer(name="moths", description="Moths.", steps=steps)])
+
+    body = process(request(source, pipeline="moths", config={"privacy": "none"})).json
+    assert (body["algorithms"].keys(), len(body["detections"])) == (
+        {"constant-detector", "constant-classifier"},
+        1,
+    )
+    [job] = client.get("/v1/jobs").json["jobs"]
+    assert job["steps"][0] == {"step": "metadata", "params": {"privacy": "none"}}
 
 
 def test_a_pipeline_that_detects_nothing_is_none_of_antennas(client, source):
@@ -198,22 +240,43 @@ def test_an_image_that_failed_is_a_422_that_names_it(process, source, photo):
         ({"source_images": [{"id": "..", "url": "http://127.0.0.1:8080/"}]}, "/source_images/0/id"),
         ({"source_images": [{"id": "a", "url": "http://127.0.0.1:8080/"}] * 2}, "'a' is already the id"),
         ({"pipeline": None}, "/pipeline"),
+        ({"pipeline": "x" * 5000}, "/pipeline: String should have at most"),
         ({"callback_url": "http://169.254.169.254/"}, "/callback_url"),
         ({"config": {"seed": "seven"}, "pipeline": "random"}, "/params/random/seed"),
         ({"config": []}, "/config"),
         ({"detections": {}}, "/detections"),
         ({"detections": [{"source_image": {"id": "z"}}]}, "'z' is not among the source images"),
         ({"detections": [{"source_image": {"id": "a"}, "bbox": {"x1": 1}}]}, "/detections/0/bbox"),
-        ({"detections": [{"source_image": {"id": "a"}, "crop_image_url": "x" * 3000}]}, "crop_image_url"),
+        ({"detections": [{"source_image": {"id": "a"}, "bbox": [1, 2, 3, 4]}]}, "should be an object"),
+        ({"detections": [{"source_image": {"id": "a"}, "bbox": {**BOX, "x1": "NaN"}}]}, "/0/bbox/x1"),
+        (
+            {"detections": [{"source_image": {"id": "a"}, "crop_image_url": "x" * 3000}]},
+            "/crop_image_url: String should have at most 2048",
+        ),
+        (
+            {"detections": [{"source_image": {"id": "a"}, "algorithm": {"name": "x" * 300, "key": "x"}}]},
+            "/algorithm/name: String should have at most 200",
+        ),
+        ({"detections": [{"source_image": {"id": "a"}}] * 501}, "501 are of 'a', and an image may have 500"),
+        ({"source_images": [{"id": "x" * 129, "url": "http://127.0.0.1:8080/"}]}, "/source_images/0/id"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:80],
 )
 def test_a_request_that_makes_no_sense_is_refused(client, changes, word):
     body = {"pipeline": "constant", "source_images": [{"id": "a", "url": "http://127.0.0.1:8080/a.jpg"}]}
 
     answer = client.post("/process", json={**body, **changes})
     assert_refused(answer, 422, word)
+    assert len(answer.data) < 1000
     assert client.get("/v1/jobs").json["jobs"] == []
+
+
+@pytest.mark.parametrize("body", [[], None, "constant", 5])
+def test_a_body_that_is_no_object_is_refused_in_plain_words(client, body):
+    answer = client.post("/process", data=json.dumps(body), content_type="application/json")
+
+    assert_refused(answer, 422)
+    assert answer.json["detail"] == "Input should be an object"
 
 
 def test_a_config_nested_beyond_reason_is_refused(client, source):
@@ -234,8 +297,11 @@ def test_more_images_than_a_job_takes_are_too_many(environ, run_jobs_with, sourc
     assert_refused(client.post("/process", json=request(source, "a", "b", "c")), 413)
 
 
-def test_who_does_not_want_to_wait_gets_the_job(client, run_jobs, source):
-    answer = client.post("/process", json=request(source), headers={"Prefer": "respond-async"})
+@pytest.mark.parametrize(
+    "prefer", ["respond-async", "Respond-Async, wait=5", "return=minimal; respond-async", "respond-async;"]
+)
+def test_who_does_not_want_to_wait_gets_the_job(client, run_jobs, source, prefer):
+    answer = client.post("/process", json=request(source), headers={"Prefer": prefer})
     job = answer.json
     run_jobs()
 
@@ -245,6 +311,20 @@ def test_who_does_not_want_to_wait_gets_the_job(client, run_jobs, source):
     assert (job["status"], job["pipeline"]) == ("queued", "constant")
     done = client.get(job["links"]["self"]).json
     assert (done["status"], list(done["images"][0]["results"])) == ("done", ["constant"])
+
+
+@pytest.mark.parametrize("prefer", ["wait=5", "respond-asynchronously", "no-respond-async"])
+def test_who_prefers_something_else_waits(process, source, prefer):
+    assert process(request(source), headers={"Prefer": prefer}).status_code == 200
+
+
+def test_who_waits_for_a_job_that_is_canceled_hears_of_it(client, stores, source):
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(client.post, "/process", json=request(source))
+        wait_until(lambda: client.get("/v1/jobs").json["jobs"], 60)
+        cancel(stores, client.get("/v1/jobs").json["jobs"][0]["id"])
+
+        assert_refused(waiting.result(60), 422, "a: The job was canceled.")
 
 
 def test_a_callback_gets_the_answer_itself_signed_as_webhooks_are(
@@ -258,6 +338,7 @@ def test_a_callback_gets_the_answer_itself_signed_as_webhooks_are(
     [received] = receiver.wait_for(1)
     told = Webhook(client.get("/v1/webhook-secret").json["secret"]).verify(received.body, received.headers)
     assert (answer.status_code, answer.json["callback_url"]) == (202, receiver.url("/results?batch=7"))
+    assert "Preference-Applied" not in answer.headers
     assert received.path == "/results?batch=7"
     assert without_times(told) == without_times(waited_for)
     assert told["total_time"] > 0
@@ -300,10 +381,29 @@ def test_before_any_worker_came_there_is_nothing_to_ask_for(client, stores, sour
     assert_refused(client.post("/process", json=request(source)), 503)
 
 
+def test_without_redis_the_answer_is_503(environ, run_jobs_with, source):
+    client, _ = run_jobs_with({**environ, "REDIS_URL": "redis://127.0.0.1:1/0"})
+
+    answer = client.post("/process", json=request(source))
+    assert_refused(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_when_there_is_no_room_the_answer_says_when_to_come_again(environ, offers, run_jobs_with, source):
+    client, _ = run_jobs_with({**environ, "DARKROOM_MAX_QUEUED": "1"})
+    later = {"Prefer": "respond-async"}
+    client.post("/process", json=request(source), headers=later)
+
+    answer = client.post("/process", json=request(source), headers=later)
+    assert_refused(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
 def test_info_declares_every_pipeline_with_its_algorithms(client):
     info = client.get("/info").json
 
     pipelines = {each["slug"]: each for each in info["pipelines"]}
+    assert all(isinstance(info[name], str) for name in ("name", "app_name", "version", "description"))
     assert pipelines.keys() == {"constant", "random", "random-detection-random-species"}
     assert info["algorithms"] == []
     for pipeline in pipelines.values():

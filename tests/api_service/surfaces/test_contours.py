@@ -3,6 +3,7 @@ import io
 import pytest
 from PIL import Image
 
+from shared import pages
 from tests import photos
 from tests.shared.samples import cancel, start
 
@@ -100,6 +101,18 @@ def test_the_results_are_the_drawings_that_are_ready_newest_first(client, photo,
         ]
     }
     assert broken not in str(results)
+
+
+def test_drawings_are_found_however_many_other_jobs_came_since(client, photo, run_jobs, monkeypatch):
+    task_id = upload(client, photo).json["task_id"]
+    run_jobs()
+    for _ in range(3):
+        client.submit(photo, pipeline="metadata")
+
+    monkeypatch.setattr(pages, "BATCH", 1)
+    monkeypatch.setattr(pages, "LOOKED_AT", 2)
+    results = client.get("/api/v1/images/results").json["results"]
+    assert [each["task_id"] for each in results] == [task_id]
 
 
 @pytest.mark.parametrize("name", ["{}", "{}.png", "{}.jpg"])

@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from shared.catalogue import PipelineOffer
 from tests.shared.samples import cancel, start
 
 VERSIONED, BARE = "/api/v1", ""
@@ -127,6 +128,19 @@ def test_the_label_is_the_operators(environ, photo, run_jobs_with, prefix):
 
     result = client.get(f"{prefix}/result/{job_id}").json
     assert result.get("generated_by", result.get("_generated_by")) == "our-node"
+
+
+@both
+def test_an_operators_pipeline_without_a_caption_leaves_it_out(client, stores, photo, run_jobs, prefix):
+    steps = ({"step": "metadata", "params": {}},)
+    stores.catalogue.announce([], [PipelineOffer(name="caption", description="None.", steps=steps)])
+    job_id = submit(client, prefix, photo)["job_id"]
+    run_jobs()
+
+    answer = client.get(f"{prefix}/result/{job_id}")
+    described = answer.json.get("image_description", answer.json.get("description"))
+    assert (answer.status_code, answer.json["status"]) == (200, "done")
+    assert described == (None if prefix == VERSIONED else "Image Description:")
 
 
 @both

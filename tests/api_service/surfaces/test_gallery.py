@@ -5,6 +5,7 @@ import time
 import pytest
 from PIL import Image
 
+from shared.catalogue import PipelineOffer
 from tests import photos
 from tests.shared.samples import cancel, start
 
@@ -213,7 +214,8 @@ def test_the_id_of_an_image_goes_with_its_job(client, stores, photo, run_jobs):
     record, entry = stores.keys.job(data["job_id"]), stores.keys.gallery_image(data["image_id"])
     assert abs(stores.redis.ttl(entry) - stores.redis.ttl(record)) <= 2
     client.delete(f"/v1/jobs/{data['job_id']}")
-    assert client.get(f"/api/images/{data['image_id']}").status_code == 404
+    gone = client.get(f"/api/images/{data['image_id']}")
+    assert (gone.status_code, gone.json) == (404, {"detail": f"There is no image '{data['image_id']}'."})
     assert client.get("/api/images").json["data"]["images"] == []
 
 
@@ -234,10 +236,31 @@ def test_a_png_gets_thumbnails_too(client, run_jobs):
     assert client.get(shown["thumbnails"]["small"]).mimetype == "image/jpeg"
 
 
-def test_a_refused_upload_leaves_no_id(client, stores):
-    add(client, b"no image")
+def test_a_refused_upload_leaves_no_id(environ, stores, photo, run_jobs_with):
+    client, _ = run_jobs_with({**environ, "DARKROOM_MAX_BODY_BYTES": "1000"})
 
+    refused = [add(client, b"no image"), add(client, photo)]
+    assert [answer.status_code for answer in refused] == [400, 413]
     assert stores.redis.keys(stores.keys.gallery_image("*")) == []
+
+
+def test_an_operators_pipeline_has_the_thumbnails_it_makes_and_no_other(client, stores, photo, run_jobs):
+    sizes = {"step": "thumbnails", "params": {"sizes": {"small": 50, "tile": 100}}}
+    stores.catalogue.announce([], [PipelineOffer(name="analyze", description="Less.", steps=(sizes,))])
+    image_id = add(client, photo).json["data"]["image_id"]
+    run_jobs()
+
+    shown = client.get(f"/api/images/{image_id}").json
+    assert (shown["status"], shown["data"]["thumbnails"].keys()) == ("success", {"small"})
+    assert shown["data"]["metadata"]["caption"] is None
+    assert client.get(f"/api/images/{image_id}/thumbnails/medium").status_code == 404
+
+
+def test_an_image_that_is_known_is_pending_when_it_comes_again(client, photo, run_jobs):
+    add(client, photo)
+    run_jobs()
+
+    assert add(client, photo).json["data"]["status"] == "pending"
 
 
 def test_an_id_that_somebody_has_is_not_given_again(client, stores, photo, monkeypatch):

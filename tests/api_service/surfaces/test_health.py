@@ -5,6 +5,7 @@ import pytest
 from api_service.surfaces import health
 from shared.queues import QUEUES
 from shared.stages import Role
+from tests.api_service.servers import Proxy
 from tests.conftest import wait_until
 from tests.processes import worker
 
@@ -64,6 +65,26 @@ def test_without_redis_all_is_not_well_but_the_api_answers(environ, run_jobs_wit
     answer = client.get(f"{HEALTH}{path}")
     assert (answer.status_code, answer.json["status"]) == (503, "unhealthy")
     assert client.get(f"{HEALTH}/").json["status"] == "healthy"
+
+
+def test_who_got_no_answer_of_redis_does_not_ask_it_again(environ, run_jobs_with, redis_url):
+    with Proxy(redis_url.removeprefix("unix://")) as proxy:
+        client, _ = run_jobs_with({**environ, "REDIS_URL": proxy.url})
+        proxy.stall()
+
+        answer = client.get(f"{HEALTH}/full?deep=1")
+        held = proxy.held
+
+    parts = {name: answer.json[name]["status"] for name in ("redis", "workers", "queues")}
+    assert (answer.status_code, parts) == (503, dict.fromkeys(parts, "unhealthy"))
+    assert held == 1
+
+
+@pytest.mark.parametrize("deep", ["perhaps", "", "2"])
+def test_how_closely_to_look_is_yes_or_no(client, deep):
+    answer = client.get(f"{HEALTH}/full?deep={deep}")
+
+    assert (answer.status_code, answer.mimetype, answer.json.keys()) == (422, "application/json", {"detail"})
 
 
 def test_the_full_answer_tells_of_every_part(client, processing):

@@ -2,6 +2,7 @@ import io
 
 import pytest
 
+from shared.job_store import JobStore
 from tests.shared.samples import accepted
 
 UPLOADS = {
@@ -48,8 +49,10 @@ def test_what_is_too_large_is_refused_with_413(environ, run_jobs_with, photo, pa
     small, _ = run_jobs_with({**environ, "DARKROOM_MAX_UPLOAD_BYTES": "1000"})
     tiny, _ = run_jobs_with({**environ, "DARKROOM_MAX_BODY_BYTES": "1000"})
 
-    assert_refused(post(small, path, file=photo), 413)
-    assert_refused(post(tiny, path, file=photo), 413)
+    for answer in (post(small, path, file=photo), post(tiny, path, file=photo)):
+        assert_refused(answer, 413)
+        assert " 1000 bytes" in answer.json["detail"]
+        assert not answer.json["detail"].startswith("/")
 
 
 @every_upload
@@ -91,6 +94,25 @@ def test_a_method_that_is_not_offered_is_answered_405(client, path):
     assert "POST" in answer.headers["Allow"]
 
 
+SUBMITTED = {
+    "/api/v1/images/upload": "/api/v1/images/status/{}",
+    "/api/v1/submit": "/api/v1/result/{}",
+    "/submit": "/result/{}",
+}
+
+
+@pytest.mark.parametrize("submitted", SUBMITTED)
+def test_each_surface_finds_its_own_jobs_and_no_other(client, photo, submitted):
+    body = post(client, submitted, file=photo).json
+
+    job_id = body.get("task_id") or body["job_id"]
+    found = {
+        path for path, reading in SUBMITTED.items() if client.get(reading.format(job_id)).status_code < 400
+    }
+    assert found == {submitted}
+    assert [job["id"] for job in client.get("/v1/jobs").json["jobs"]] == [job_id]
+
+
 READING = [
     "/api/v1/images/status/{}",
     "/static/results/{}.jpg",
@@ -101,13 +123,32 @@ READING = [
 ]
 
 
+@pytest.mark.parametrize("path", [*READING, "/api/images", "/api/images/img_00000000", "/api/stats"])
+def test_without_redis_nothing_can_be_read_but_that(environ, run_jobs_with, path):
+    client, _ = run_jobs_with({**environ, "REDIS_URL": "redis://127.0.0.1:1/0"})
+
+    answer = client.get(path.format("any"))
+    assert_refused(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("path", READING)
+def test_a_bug_of_ours_tells_the_caller_nothing_of_itself(client, monkeypatch, path):
+    monkeypatch.setattr(JobStore, "get", lambda *_, **__: 1 / 0)
+
+    answer = client.get(path.format("any"))
+    assert_refused(answer, 500)
+    assert "division" not in answer.text
+
+
 @pytest.mark.parametrize("path", READING)
 def test_what_came_in_by_another_way_is_not_found(client, stores, photo, path):
-    mine = client.submit(photo).json["id"]
+    mine = client.submit(photo, pipeline="contours").json["id"]
+    shown = post(client, "/api/images", file=photo).json["data"]["job_id"]
     others = [
         accepted(stores, tenant="somebody else", surface=surface).job.id
         for surface in ("contours", "describe", "describe-bare")
     ]
 
-    for job_id in (mine, *others, "nope", "a:b"):
+    for job_id in (mine, shown, f"{mine}:images", *others, "nope", "a:b"):
         assert_refused(client.get(path.format(job_id)), 404)
