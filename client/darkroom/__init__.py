@@ -22,7 +22,7 @@ from darkroom.errors import (
     UnusableAnswer,
     UnusableInput,
 )
-from darkroom.offers import Attempt, Delivery, Pipeline, Step
+from darkroom.offers import Attempt, DeadLetter, Delivery, Pipeline, Step
 from darkroom.retries import Retries
 from darkroom.sources import Content
 from darkroom.version import VERSION
@@ -37,6 +37,7 @@ __all__ = [
     "Content",
     "Darkroom",
     "DarkroomError",
+    "DeadLetter",
     "Delivery",
     "Event",
     "Failure",

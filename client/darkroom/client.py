@@ -13,7 +13,7 @@ from darkroom.bodies import OnSent
 from darkroom.documents import Artifact, Event, Job
 from darkroom.errors import Conflict, NotEnded, NotFound, UnusableAnswer, UnusableInput
 from darkroom.following import Following
-from darkroom.offers import Delivery, Pipeline, Step
+from darkroom.offers import DeadLetter, Delivery, Pipeline, Step
 from darkroom.reading import Document
 from darkroom.retries import Retries
 from darkroom.sources import Sources
@@ -124,7 +124,7 @@ class Darkroom:
             left = every if until is None else max(0.0, min(every, until - time.monotonic()))
             asked = time.monotonic()
             query = {"wait": f"{left:.3f}"}
-            seen = _job(self._transport.document("GET", _path(job), query=query, wait=left))
+            seen = _job(self._transport.document("GET", _path(job), query=query, wait=left, until=until))
             if on_look is not None:
                 on_look(seen)
             if seen.has_ended:
@@ -182,6 +182,21 @@ class Darkroom:
     def delivery(self, delivery_id: str) -> Delivery:
         """A delivery with every attempt."""
         return Delivery.read(self._transport.document("GET", f"/v1/deliveries/{_quoted(delivery_id)}"))
+
+    def redeliver(self, delivery: Delivery | str) -> Delivery:
+        """Make a delivery again, whatever has become of it."""
+        delivery_id = delivery.id if isinstance(delivery, Delivery) else delivery
+        path = f"/v1/deliveries/{_quoted(delivery_id)}/redeliver"
+        return Delivery.read(self._transport.document("POST", path))
+
+    def dead_letters(self) -> Iterator[DeadLetter]:
+        """Failed images that may well succeed another time, newest first; pages are read as needed."""
+        for each in self._listed("/v1/dead-letters", "dead_letters", {}):
+            yield DeadLetter.read(each)
+
+    def retry_dead_letters(self) -> int:
+        """Run all of them again; how many there were."""
+        return reading.whole(self._transport.document("POST", "/v1/dead-letters/retry"), "retried")
 
     def webhook_secret(self) -> str:
         """What `verify_webhook` needs to know."""

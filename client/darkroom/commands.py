@@ -9,6 +9,7 @@ from darkroom import exits, reading, waiting
 from darkroom.client import Darkroom
 from darkroom.documents import Artifact, Event
 from darkroom.exits import Exit
+from darkroom.offers import Delivery
 from darkroom.output import Output
 from darkroom.reading import Document
 from darkroom.results import Results
@@ -62,6 +63,17 @@ def artifacts(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
     return Exit.DONE
 
 
+def steps(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """List the steps on offer, and the params that each takes."""
+    offered = darkroom.steps()
+    rows = [
+        (each.name, ", ".join(reading.mapping(each.params, "properties")), each.description)
+        for each in offered
+    ]
+    output.results((each.document for each in offered), table(rows))
+    return Exit.DONE
+
+
 def pipelines(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
     """List the pipelines on offer."""
     offered = darkroom.pipelines()
@@ -73,9 +85,35 @@ def pipelines(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
 def deliveries(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
     """List webhooks, newest first, and how they fared."""
     listed = list(islice(darkroom.deliveries(job=arguments.job, status=arguments.status), arguments.limit))
-    rows = [(each.id, each.status, each.type, each.job_id, each.url) for each in listed]
+    output.results((each.document for each in listed), table([_delivery(each) for each in listed]))
+    return Exit.DONE
+
+
+def redeliver(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """Make deliveries again."""
+
+    def again(delivery_id: str) -> Exit:
+        delivery = darkroom.redeliver(delivery_id)
+        output.result(delivery.document, *table([_delivery(delivery)]))
+        return Exit.DONE
+
+    return exits.of_each(arguments.deliveries, again, output.error)
+
+
+def dead_letters(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
+    """List failed images that may well succeed another time, or run all of them again."""
+    if arguments.retry:
+        retried = darkroom.retry_dead_letters()
+        output.result({"retried": retried}, f"{retried} retried")
+        return Exit.DONE
+    listed = list(islice(darkroom.dead_letters(), arguments.limit))
+    rows = [(each.job_id, each.image_id, waiting.reason(each.error)) for each in listed]
     output.results((each.document for each in listed), table(rows))
     return Exit.DONE
+
+
+def _delivery(delivery: Delivery) -> tuple[object, ...]:
+    return delivery.id, delivery.status, delivery.type, delivery.job_id, delivery.url
 
 
 def _told(event: Event) -> str:

@@ -63,6 +63,8 @@ def _write(transport: Transport, artifact: Artifact, file: BinaryIO) -> None:
         for piece in response.iter_content(PIECE):
             digest.update(piece)
             file.write(piece)
+            if file.tell() > artifact.bytes > 0:
+                raise UnusableAnswer(f"What comes as {artifact.name} is longer than the service said.")
     if artifact.sha256 and digest.hexdigest() != artifact.sha256:
         raise UnusableAnswer(
             f"What came as {artifact.name} is not what the service made: its sha256 differs."

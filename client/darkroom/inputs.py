@@ -10,6 +10,7 @@ from typing import Any
 
 from darkroom.errors import UnusableInput
 from darkroom.sources import Content, Source, is_url
+from darkroom.terminal import plain
 
 # Of what lies in a folder; a file that is named is taken whatever its suffix.
 SUFFIXES = frozenset(
@@ -25,10 +26,10 @@ def images(words: Sequence[str]) -> list[Source]:
 
 
 def name(source: Source) -> str:
-    """What to call it, to people."""
+    """What to call it, to people, on one line."""
     if isinstance(source, Content):
-        return source.name
-    return str(source) if not isinstance(source, bytes) else "image"
+        return plain(source.name)
+    return plain(source) if not isinstance(source, bytes) else "image"
 
 
 def params(texts: Sequence[str]) -> dict[str, Any]:
@@ -66,24 +67,37 @@ def _value(text: str) -> Any:
 
 def _expanded(word: str) -> list[Source]:
     if word == "-":
-        return [Content(sys.stdin.buffer.read(), "stdin")]
+        return [Content(_standard_input(), "stdin")]
     if is_url(word):
         return [word]
+    if not word:
+        raise UnusableInput("An empty text names no image.")
     path = Path(word)
-    if path.is_dir():
+    # Path has the same, which raise: of a name that is too long, or in a folder that is closed to us.
+    if os.path.isdir(word):  # noqa: PTH112
         return _found(_below(path), f"{word} holds no images.")
-    if not path.exists() and glob.has_magic(word):
+    if not os.path.exists(word) and glob.has_magic(word):  # noqa: PTH110
         # Path.glob takes no absolute patterns.
         matches = glob.glob(word, recursive=True)  # noqa: PTH207
         return _found([Path(each) for each in sorted(matches)], f"Nothing matches {word}.")
     return [path]
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise UnusableInput("There is no standard input.")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise UnusableInput(f"Standard input can't be read: {error.strerror or error}.") from error
+
+
 def _found(paths: Sequence[Path], otherwise: str) -> list[Source]:
+    """The files that they are or hold, each once: a glob may match a folder and what is in it."""
     files = [each for path in paths for each in (_below(path) if path.is_dir() else [path])]
     if not files:
         raise UnusableInput(otherwise)
-    return list(files)
+    return list(dict.fromkeys(files))
 
 
 def _below(folder: Path) -> list[Path]:
@@ -92,6 +106,11 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [each for each in folders if not each.startswith(".")]
         yield from (Path(here, each) for each in files if not each.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    """What can't be looked into isn't left out in silence."""
+    raise UnusableInput(f"{error.filename} can't be read: {error.strerror}.") from error

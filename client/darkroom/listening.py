@@ -35,6 +35,8 @@ def listen(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
         host, port = server.server_address[:2]
         output.note(f"listening on http://{host!s}:{port}/; Ctrl-C ends it")
         server.serve_forever(poll_interval=0.1)
+    if server.unheard is not None:
+        raise server.unheard
     return Exit.DONE
 
 
@@ -49,13 +51,17 @@ class _Server(ThreadingHTTPServer):
         self._left = arguments.count
         self._output = output
         self._one_at_a_time = threading.Lock()
+        self.unheard: OSError | None = None
         super().__init__(address, _Handler)
 
     def receive(self, headers: dict[str, str], body: bytes) -> int:
         """Show a webhook, and tell the status to answer it with."""
         verdict, reason = self._judged(headers, body)
         with self._one_at_a_time:
-            _show(self._output, verdict, reason, headers, body)
+            try:
+                _show(self._output, verdict, reason, headers, body)
+            except OSError as error:
+                self.unheard = error
         return self._answer or (401 if verdict is False else 204)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -64,12 +70,13 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def count(self) -> None:
-        """One more has been answered; end if that was the last that was wanted."""
+        """One more has been answered; end if that was the last that was wanted, or could be shown."""
         with self._one_at_a_time:
             if self._left is not None:
                 self._left -= 1
-                if self._left == 0:
-                    threading.Thread(target=self.shutdown).start()
+            if self._left == 0 or self.unheard is not None:
+                # It would wait for us if we waited for it.
+                threading.Thread(target=self.shutdown).start()
 
     def _judged(self, headers: dict[str, str], body: bytes) -> tuple[bool | None, str]:
         """Whether it is genuine, None if nobody can tell, and why not."""

@@ -1,10 +1,11 @@
-"""What the service has on offer, and what it owes to callback URLs, as values."""
+"""What the service has on offer, what it owes to callback URLs, and what failed, as values."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
 from darkroom import reading
+from darkroom.documents import Failure
 from darkroom.reading import Document
 
 
@@ -94,5 +95,26 @@ class Delivery:
             created_at=reading.moment(document, "created_at"),
             next_attempt_at=reading.moment(document, "next_attempt_at"),
             attempts=tuple(Attempt.read(each) for each in reading.mappings(document, "attempts")),
+            document=document,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A failed image that may well succeed another time."""
+
+    job_id: str
+    image_id: str
+    error: Failure | None
+    failed_at: datetime | None
+    document: Document = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, document: Document) -> Self:
+        return cls(
+            job_id=reading.text(document, "job_id"),
+            image_id=reading.text(document, "image_id"),
+            error=Failure.read(reading.mapping(document, "error")),
+            failed_at=reading.moment(document, "failed_at"),
             document=document,
         )

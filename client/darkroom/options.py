@@ -1,8 +1,9 @@
 """What can be said on the command line."""
 
 import argparse
+import contextlib
 import math
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from typing import TypeAlias
 
 from darkroom import commands, exits, listening, submitting
@@ -31,7 +32,10 @@ def parse(words: list[str] | None) -> Namespace:
         _watch,
         _artifacts,
         _pipelines,
+        _steps,
         _deliveries,
+        _redeliver,
+        _dead_letters,
         _listen,
     ):
         add(verbs)
@@ -114,10 +118,26 @@ def _pipelines(verbs: Verbs) -> None:
     _verb(verbs, "pipelines", commands.pipelines, "list the pipelines on offer")
 
 
+def _steps(verbs: Verbs) -> None:
+    _verb(verbs, "steps", commands.steps, "list the steps on offer, and their params")
+
+
 def _deliveries(verbs: Verbs) -> None:
     verb = _verb(verbs, "deliveries", commands.deliveries, "list webhooks, newest first, and how they fared")
     verb.add_argument("--job", metavar="JOB", help="those of one job")
     verb.add_argument("--status", choices=["pending", "delivered", "dead"])
+    verb.add_argument("--limit", type=_whole, default=20, metavar="N", help="how many at most (20)")
+
+
+def _redeliver(verbs: Verbs) -> None:
+    verb = _verb(verbs, "redeliver", commands.redeliver, "make deliveries again, whatever became of them")
+    verb.add_argument("deliveries", nargs="+", metavar="DELIVERY", help="the delivery's id")
+
+
+def _dead_letters(verbs: Verbs) -> None:
+    what = "list failed images that may succeed another time"
+    verb = _verb(verbs, "dead-letters", commands.dead_letters, what)
+    verb.add_argument("--retry", action="store_true", help="run all of them again instead")
     verb.add_argument("--limit", type=_whole, default=20, metavar="N", help="how many at most (20)")
 
 
@@ -166,29 +186,31 @@ def _waiting(verb: ArgumentParser, when: str = "") -> None:
 
 
 def _whole(text: str) -> int:
-    return _within(int(text), 1, 2**31)
+    return _within(text, 1, 2**31)
 
 
 def _count(text: str) -> int:
-    return _within(int(text), 0, 1000)
+    return _within(text, 0, 1000)
 
 
 def _port(text: str) -> int:
-    return _within(int(text), 0, 65_535)
+    return _within(text, 0, 65_535)
 
 
 def _status_code(text: str) -> int:
-    return _within(int(text), 200, 599)
+    return _within(text, 200, 599)
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError
-    return seconds
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    raise ArgumentTypeError(f"invalid value: {text!r} is not a number of seconds")
 
 
-def _within(number: int, least: int, most: int) -> int:
-    if not least <= number <= most:
-        raise ValueError
-    return number
+def _within(text: str, least: int, most: int) -> int:
+    with contextlib.suppress(ValueError):
+        if least <= (number := int(text)) <= most:
+            return number
+    raise ArgumentTypeError(f"invalid value: {text!r} is not a whole number from {least} to {most}")

@@ -26,10 +26,7 @@ class Results:
 
     def _save_image(self, darkroom: Darkroom, job: Job, image: Image) -> list[tuple[Artifact, Path]]:
         folder = self.folder / self._images.unique(_folder_name(image))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise NotSaved(f"{folder} can't be made: {error.strerror}.") from error
+        make(folder)
         names = Names()
         report = folder / names.unique("results.json")
         saved = []
@@ -41,6 +38,14 @@ class Results:
         with downloads.replacing(report) as file:
             file.write(json.dumps({"job_id": job.id, **image.document}, indent=2).encode())
         return saved
+
+
+def make(folder: Path) -> None:
+    """Have the folder, or raise `NotSaved`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotSaved(f"{folder} can't be made: {error.strerror}.") from error
 
 
 def _folder_name(image: Image) -> str:

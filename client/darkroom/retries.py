@@ -3,9 +3,12 @@
 import random
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+
+from darkroom.errors import DarkroomError
 
 # A proxy that has lost its server, and a service that has no room or is away: all pass.
 TRANSIENT = frozenset({429, 502, 503, 504})
@@ -16,13 +19,14 @@ class Retries:
     """Up to `attempts` in all, with waits that double from `first` seconds up to `longest`.
 
     A service that says `Retry-After` is asked no earlier; if it says more than `most`, it is not asked again,
-    and the error tells when it would like to be.
+    and the error tells when it would like to be. `on_pause` is told of each failure, and the wait after it.
     """
 
     attempts: int = 6
     first: float = 0.5
     longest: float = 20.0
     most: float = 120.0
+    on_pause: Callable[[DarkroomError, float], object] | None = None
 
     def pause(self, made: int, retry_after: float | None = None) -> float | None:
         """Seconds to wait when `made` attempts have failed; None if there is to be no other."""

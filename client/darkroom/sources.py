@@ -1,7 +1,9 @@
 """The images of a submission: files, bytes and URLs."""
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,8 @@ class File:
     def at(cls, path: Path) -> "File":
         """Raises `UnusableInput` for what can't be read, or is not a file."""
         try:
+            # Before it is opened: that waits for ever if it is a pipe to which nobody writes.
+            _check_regular(path)
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
         except (OSError, ValueError) as error:
@@ -113,6 +117,14 @@ def _given(source: Source) -> Given:
     if isinstance(source, str) and is_url(source):
         return Address(source)
     return File.at(Path(source))
+
+
+def _check_regular(path: Path) -> None:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a pipe or a device, not a file")
 
 
 def _reason(error: Exception) -> str:

@@ -1,12 +1,13 @@
 """The commands that have work done: submit, retry, and wait for it."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
-from darkroom import exits, inputs, sources, waiting
+from darkroom import exits, inputs, results, sources, waiting
 from darkroom.client import Darkroom
 from darkroom.documents import Job
-from darkroom.errors import UnusableInput
+from darkroom.errors import Refused, TooLarge, Unavailable, UnusableInput
 from darkroom.exits import Exit
 from darkroom.output import Output
 from darkroom.sources import Source
@@ -20,10 +21,17 @@ def submit(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
         raise UnusableInput("An --idempotency-key is for one job: it can't be given with --each.")
     # Before the first is sent, so that a word that stands for no image leaves nothing half done.
     sources.read(images)
+    if arguments.output:
+        results.make(Path(arguments.output))
     accepted: list[str] = []
 
     def send(batch: list[Source]) -> Exit:
-        job = _sent(darkroom, batch, fields, output)
+        try:
+            job = _sent(darkroom, batch, fields, output)
+        except Unavailable:
+            raise
+        except Refused as refused:
+            return _refused(refused, batch, output)
         accepted.append(job.id)
         if _waits(arguments):
             output.note(f"{job.id}  {_called(batch)}")
@@ -32,7 +40,7 @@ def submit(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
         return Exit.DONE
 
     batches = [[each] for each in images] if arguments.each else [images]
-    with waiting.interruptible(accepted, arguments, output):
+    with waiting.resumable(accepted, arguments, output):
         sent = exits.of_each(batches, send, output.error)
         return _awaited(sent, darkroom, accepted, arguments, output)
 
@@ -48,7 +56,7 @@ def retry(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
             output.result(job.document, *waiting.lines(job))
         return Exit.DONE
 
-    with waiting.interruptible(accepted, arguments, output):
+    with waiting.resumable(accepted, arguments, output):
         retried = exits.of_each(arguments.jobs, again, output.error)
         return _awaited(retried, darkroom, accepted, arguments, output)
 
@@ -56,7 +64,7 @@ def retry(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
 def wait(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
     """Wait until jobs have ended, and show them."""
     job_ids = list(dict.fromkeys(arguments.jobs))
-    with waiting.interruptible(job_ids, arguments, output):
+    with waiting.resumable(job_ids, arguments, output):
         return waiting.until_ended(darkroom, job_ids, arguments, output)
 
 
@@ -75,6 +83,14 @@ def _sent(darkroom: Darkroom, batch: list[Source], fields: dict[str, Any], outpu
             bar.show(sent / total, f"sending {_called(batch)}")
 
         return darkroom.submit(batch, **fields, on_sent=show)
+
+
+def _refused(refused: Refused, batch: list[Source], output: Output) -> Exit:
+    """Tell it by the names of the images: those who named a folder don't know which is the seventh."""
+    output.error(refused, [inputs.name(each) for each in batch])
+    if isinstance(refused, TooLarge) and len(batch) > 1:
+        output.note("With --each, every image is a job of its own.")
+    return exits.of_error(refused)
 
 
 def _called(batch: list[Source]) -> str:

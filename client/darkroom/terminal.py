@@ -4,6 +4,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Self, TextIO
 
 _STRANGE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -25,9 +26,9 @@ def plain(text: object) -> str:
 def table(rows: Sequence[Sequence[object]]) -> list[str]:
     """Rows as lines whose columns line up."""
     cells = [[plain("" if cell is None else cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(_filled(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
 
@@ -55,10 +56,11 @@ class Bar:
         full = round(_WIDTH * min(1.0, max(0.0, share)))
         line = f"[{'#' * full}{'-' * (_WIDTH - full)}] {share:4.0%}  {plain(text)}"
         # The last column stays free: some terminals wrap when it is used.
-        self._write("\r" + line[: self._columns() - 1] + "\x1b[K")
+        self._write("\r" + _cut(line, self._columns() - 1) + "\x1b[K")
 
     def clear(self) -> None:
         if self.is_shown and self._drawn_at:
+            self._drawn_at = 0.0
             self._write("\r\x1b[K")
 
     def _columns(self) -> int:
@@ -71,3 +73,24 @@ class Bar:
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+def _filled(text: str, columns: int) -> str:
+    return text + " " * (columns - _width(text))
+
+
+def _width(text: str) -> int:
+    """The columns that a text takes: wide characters two, marks on others none."""
+    return sum(_columns_of(character) for character in text)
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def _cut(text: str, columns: int) -> str:
+    """As much of the text as fits."""
+    taken = accumulate(map(_columns_of, text))
+    return "".join(character for character, total in zip(text, taken, strict=True) if total <= columns)

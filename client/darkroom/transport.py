@@ -72,23 +72,30 @@ class Transport:
         body: Body | None = None,
         headers: Headers | None = None,
         wait: float = 0.0,
+        until: float | None = None,
         at_once: bool = False,
     ) -> Iterator[requests.Response]:
         """An answer of 2xx, whose body is still to be read unless it is wanted `at_once`.
 
         The request is made again, with the same headers, while the service can't be reached or says that this
-        will pass. Raises `Unreachable`, `Refused` or `UnusableAnswer` in the end.
+        will pass, but not after `until`, an instant of `time.monotonic()`. Raises `Unreachable`, `Refused` or
+        `UnusableAnswer` in the end; while the body is read, one of `BROKEN` if it breaks off.
         """
         sent = dict(headers or {})
         if body is not None:
             sent["Content-Type"] = body.content_type
         options = {"params": query, "data": body, "headers": sent, "stream": not at_once}
         timeouts = (self._timeout, self._timeout + wait)
-        response = self._answered(method, self.url(target), timeout=timeouts, **options)
+        response = self._answered(method, self.url(target), until, timeout=timeouts, **options)
         with contextlib.closing(response):
-            yield response
+            try:
+                yield response
+            except BROKEN:
+                raise
+            except requests.RequestException as error:
+                raise _failed(error, response.url) from error
 
-    def _answered(self, method: str, url: str, **options: Any) -> requests.Response:
+    def _answered(self, method: str, url: str, until: float | None, **options: Any) -> requests.Response:
         made = 0
         while True:
             made += 1
@@ -96,8 +103,10 @@ class Transport:
                 return self._once(method, url, made, **options)
             except (Refused, Unreachable) as failure:
                 pause = self._pause_after(failure, made)
-                if pause is None:
+                if pause is None or (until is not None and time.monotonic() + pause > until):
                     raise
+                if self.retries.on_pause is not None:
+                    self.retries.on_pause(failure, pause)
             time.sleep(pause)
 
     def _pause_after(self, failure: Refused | Unreachable, made: int) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from darkroom import exits
 from darkroom.client import Darkroom
 from darkroom.documents import Failure, Job
+from darkroom.errors import DarkroomError
 from darkroom.exits import Exit
 from darkroom.output import Output
 from darkroom.results import Results
@@ -32,7 +33,7 @@ def until_ended(darkroom: Darkroom, job_ids: list[str], arguments: Namespace, ou
         output.result(job.document, *lines(job))
         if results is not None:
             saved = results.save(darkroom, job)
-            output.note(f"{len(saved)} artifacts of job {job.id} are in {results.folder}")
+            output.note(f"{_made(len(saved)) or 'results'} of job {job.id} saved in {results.folder}")
         job_ids.remove(job_id)
         return exits.of_job(job)
 
@@ -40,13 +41,14 @@ def until_ended(darkroom: Darkroom, job_ids: list[str], arguments: Namespace, ou
 
 
 @contextlib.contextmanager
-def interruptible(job_ids: list[str], arguments: Namespace, output: Output) -> Iterator[None]:
-    """Tell, when interrupted, how to go on with the jobs that are in the list by then."""
+def resumable(job_ids: list[str], arguments: Namespace, output: Output) -> Iterator[None]:
+    """Tell, when it ends too early, how to go on with the jobs that are in the list by then."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, DarkroomError) as ended:
         if job_ids:
-            output.note(f"Interrupted; what is left goes on without us. {_again(job_ids, arguments)}")
+            why = "Interrupted; what is left goes on without us. " * isinstance(ended, KeyboardInterrupt)
+            output.note(f"{why}{_again(job_ids, arguments)}")
         raise
 
 
@@ -54,12 +56,17 @@ def lines(job: Job) -> list[str]:
     """A job for people: itself, and a line for each image."""
     head = f"{job.id}  {job.status}  {job.pipeline or 'steps'}  {_counts(job)}"
     told_by_images = any(image.error for image in job.images)
-    reason = [f"  {_reason(job.error)}"] if job.error and not told_by_images else []
+    why = [f"  {reason(job.error)}"] if job.error and not told_by_images else []
     rows = [
-        (f"  {image.id}", image.status, image.name or "", _reason(image.error), _made(len(image.artifacts)))
+        (f"  {image.id}", image.status, image.name or "", reason(image.error), _made(len(image.artifacts)))
         for image in job.images
     ]
-    return [head, *reason, *(table(rows) if rows else [])]
+    return [head, *why, *(table(rows) if rows else [])]
+
+
+def reason(error: Failure | None) -> str:
+    """Why something failed, on one line."""
+    return f"{error.code}: {error.detail}" if error else ""
 
 
 def _ended(darkroom: Darkroom, job_id: str, deadline: float | None, output: Output) -> Job:
@@ -77,10 +84,6 @@ def _show(bar: Bar, job: Job) -> None:
 def _counts(job: Job) -> str:
     failed = f", {job.progress.failed} failed" if job.progress.failed else ""
     return f"{job.progress.done} of {job.progress.total} done{failed}"
-
-
-def _reason(error: Failure | None) -> str:
-    return f"{error.code}: {error.detail}" if error else ""
 
 
 def _made(count: int) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -57,7 +58,12 @@ class Shell:
         return Done(process.returncode, out.decode(), err.decode())
 
     def start(
-        self, *words: object, stdin: int = subprocess.DEVNULL, stderr: int = subprocess.PIPE, **environ: str
+        self,
+        *words: object,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        **environ: str,
     ) -> subprocess.Popen[bytes]:
         """Start `darkroom`, in its own process group."""
         return subprocess.Popen(
@@ -65,10 +71,22 @@ class Shell:
             cwd=self.folder,
             env=self.environ | environ,
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
+
+    def run_without(self, closed: str, *words: object) -> Done:
+        """Run `darkroom` with a stream closed, as a shell writes it: `2>&-`."""
+        command = shlex.join([sys.executable, "-W", "error", "-m", "darkroom", *map(str, words)])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"exec {command} {closed}"],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @contextlib.contextmanager
     def running(self, *words: object) -> Iterator[subprocess.Popen[bytes]]:

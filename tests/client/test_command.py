@@ -1,17 +1,19 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from darkroom.exits import Exit
 from tests import photos
-from tests.client.answers import job, problem, told
+from tests.client.answers import JOB_ID, job, problem, told
 from tests.client.commands import Shell, interrupt
 from tests.conftest import wait_until
 from tests.receivers import Receiver, answers
 
 PATIENCE = 60
+CLEARED = "\r\x1b[K"
 
 
 @pytest.fixture
@@ -138,6 +140,45 @@ def test_one_image_that_is_refused_keeps_no_other_from_being_sent(shell, picture
     assert json.loads(done.err)["error"]["code"] == "unsupported_format"
 
 
+def test_images_that_are_refused_are_told_by_their_names(shell, picture):
+    (shell.folder / "text.jpg").write_text("no image")
+    (shell.folder / "empty.jpg").write_bytes(b"")
+
+    together = shell.run("submit", ".")
+    each = shell.run("submit", "text.jpg", "empty.jpg", "--each")
+    beside_a_url = shell.run("submit", "http://127.0.0.1:9/x.jpg", "text.jpg", "--json")
+
+    assert (together.code, each.code, beside_a_url.code) == (Exit.REFUSED,) * 3
+    assert [line.partition(": ")[0] for line in together.err.splitlines()] == [
+        "darkroom",
+        "  empty.jpg",
+        "  text.jpg",
+    ]
+    assert [line.split(": ")[1] for line in each.err.splitlines()] == ["text.jpg", "empty.jpg"]
+    [wrong] = json.loads(beside_a_url.err)["error"]["errors"]
+    assert (wrong["pointer"], wrong["image"]) == ("/images/1", "text.jpg")
+
+
+def test_a_param_that_is_refused_is_no_images_fault(shell, picture):
+    done = shell.run("submit", "photo.jpg", "--param", "thumbnails.quality=0", "--json")
+
+    [wrong] = json.loads(done.err)["error"]["errors"]
+    assert (wrong["pointer"], wrong["image"]) == ("/params/thumbnails/quality", None)
+
+
+def test_who_sends_too_many_images_for_a_job_learns_of_one_job_each(shell, picture):
+    (shell.folder / "many").mkdir()
+    for number in range(6):
+        shutil.copy(picture, shell.folder / "many" / f"{number}.jpg")
+
+    done = shell.run("submit", "many")
+
+    assert done.code == Exit.REFUSED
+    assert "413 input_too_large" in done.err
+    assert "With --each, every image is a job of its own." in done.err
+    assert shell.run("submit", "many", "--each", "--pipeline", "metadata", "--wait").code == 0
+
+
 def test_a_key_makes_one_job_however_often_the_command_runs(shell, picture):
     first, second = (
         shell.run("submit", "photo.jpg", "--idempotency-key", str(shell.folder)) for _ in range(2)
@@ -224,6 +265,15 @@ def test_pipelines_are_listed(shell):
     assert any(line.startswith("analyze ") and "metadata, thumbnails" in line for line in lines)
 
 
+def test_steps_are_listed_with_their_params(shell):
+    lines = shell.run("steps").out.splitlines()
+    documents = shell.run("steps", "--json").documents
+
+    assert [line.split()[0] for line in lines] == [each["name"] for each in documents]
+    [thumbnails] = [line for line in lines if line.startswith("thumbnails ")]
+    assert "sizes, format, quality  " in thumbnails
+
+
 def test_deliveries_are_listed(shell, picture):
     with Receiver(answers(204)) as receiver:
         url = receiver.url()
@@ -237,6 +287,34 @@ def test_deliveries_are_listed(shell, picture):
     assert shell.run("deliveries", "--job", job_id, "--status", "dead").out == ""
 
 
+def test_a_delivery_is_made_again(shell, picture):
+    with Receiver(answers(204)) as receiver:
+        job_id = shell.run("submit", "photo.jpg", "--callback-url", receiver.url()).out.strip()
+        [first] = receiver.wait_for(1, PATIENCE)
+        delivery_id = first.headers["webhook-id"]
+
+        again = shell.run("redeliver", delivery_id, "nope")
+
+        [_, second] = receiver.wait_for(2, PATIENCE)
+    assert again.code == Exit.REFUSED
+    assert again.out.split() == [delivery_id, "pending", "job.done", job_id, receiver.url()]
+    assert "404 delivery_not_found" in again.err
+    assert (second.headers["webhook-id"], second.body) == (delivery_id, first.body)
+
+
+def test_dead_letters_are_listed_and_retried(shell, picture):
+    job_id = shell.run("submit", "photo.jpg", "--step", "dies", "--wait").out.split()[0]
+
+    lines = shell.run("dead-letters", "--limit", "1").out.splitlines()
+    documents = shell.run("dead-letters", "--limit", "1", "--json").documents
+    retried = shell.run("dead-letters", "--retry", "--json")
+
+    assert [line.split()[:3] for line in lines] == [[job_id, "1", "worker_crashed:"]]
+    assert [each["job_id"] for each in documents] == [job_id]
+    assert retried.json["retried"] >= 1
+    assert shell.run("wait", job_id, "--json").json["images"][0]["attempts"] == 4
+
+
 def test_interrupted_while_it_waits_it_tells_how_to_go_on(shell, picture, gate):
     with shell.running("submit", "photo.jpg", *gated(gate), "--output", "my results") as process:
         job_id = process.stderr.readline().decode().split()[0]
@@ -247,6 +325,17 @@ def test_interrupted_while_it_waits_it_tells_how_to_go_on(shell, picture, gate):
     assert "Traceback" not in said
     gate.open()
     assert shell.run("wait", job_id, "--output", "my results").code == 0
+
+
+def test_a_service_that_goes_away_amid_the_waiting_leaves_word_of_how_to_go_on(nowhere, picture):
+    script = told(job(), 202), told(job("processing")), problem(500, "internal")
+    with Receiver(*script) as receiver:
+        url = receiver.url("")
+        done = nowhere.run("submit", "photo.jpg", "--output", "out", "--url", url)
+
+    assert (done.code, done.out) == (Exit.UNREACHABLE, "")
+    assert f"To wait again: darkroom wait {JOB_ID} --output out --url {url}\n" in done.err
+    assert "500 internal" in done.err
 
 
 def test_a_watch_can_be_interrupted(shell, picture, gate):
@@ -288,6 +377,16 @@ def test_a_bar_stays_on_one_line_of_a_narrow_terminal(shell, picture):
     assert {len(line) for line in drawn} == {29}
 
 
+def test_a_bar_counts_the_columns_that_letters_take(shell):
+    name = "\u5199" * 40 + ".jpg"
+    (shell.folder / name).write_bytes(photos.jpeg(16, 16))
+
+    done = shell.on_terminal("submit", name, "--pipeline", "metadata", columns=60)
+
+    [drawn, *_] = re.findall(r"\r(\[[^\x1b]*)\x1b\[K", done.err)
+    assert len(drawn) + drawn.count("\u5199") == 59
+
+
 @pytest.mark.parametrize("option", ["--quiet", "--json"])
 def test_stdout_is_the_same_with_a_terminal_and_without(shell, picture, option):
     key = ("--idempotency-key", str(shell.folder))
@@ -314,12 +413,16 @@ def test_stdout_is_the_same_with_a_terminal_and_without(shell, picture, option):
         (["submit", "photo.jpg", "--metadata", "x"], "is not KEY=VALUE"),
         (["submit", "photo.jpg", "--pipeline", "a", "--step", "b"], "not allowed with"),
         (["submit", "photo.jpg", "--each", "--idempotency-key", "x"], "--each"),
-        (["submit", "photo.jpg", "--timeout", "nan"], "invalid"),
-        (["submit", "photo.jpg", "--job-timeout", "0"], "invalid"),
+        (["submit", ""], "names no image"),
+        (["submit", "x" * 5000], "can't be read: File name too long."),
+        (["submit", "photo.jpg", "--timeout", "nan"], "'nan' is not a number of seconds"),
+        (["submit", "photo.jpg", "--timeout", "soon"], "'soon' is not a number of seconds"),
+        (["submit", "photo.jpg", "--job-timeout", "0"], "'0' is not a whole number from 1 to"),
         (["submit", "-", "-"], "once only"),
         (["status", "x", "--url", "localhost"], "The service's URL is"),
         (["status", ".."], "is no id"),
-        (["listen", "--port", "70000"], "invalid"),
+        (["listen", "--port", "70000"], "'70000' is not a whole number from 0 to 65535"),
+        (["listen", "--port", "http"], "'http' is not a whole number from 0 to 65535"),
         (["listen", "--secret", "x!"], "A webhook secret is"),
     ],
 )
@@ -345,7 +448,19 @@ def test_a_service_that_comes_back_is_asked_again(nowhere):
     with Receiver(away, away, told(job("done"))) as receiver:
         done = nowhere.run("status", "x", "--retries", "2", "--url", receiver.url(""))
 
+        quiet = nowhere.run("status", "x", "--retries", "2", "--url", receiver.url(""), "--quiet")
+
+    assert (done.code, quiet.err) == (0, "")
+    assert [line.partition("; asked again in ")[0] for line in done.err.splitlines()] == ["No", "No"]
+
+
+def test_a_bar_makes_room_for_what_is_said(nowhere, picture):
+    script = told(job(), 202), told(job("processing")), problem(503, "unavailable"), told(job("done"))
+    with Receiver(*script) as receiver:
+        done = nowhere.on_terminal("submit", "photo.jpg", "--wait", "--url", receiver.url(""))
+
     assert done.code == 0
+    assert re.search(rf"{re.escape(CLEARED)}No; asked again in \d\.\d s\r\n", done.err)
 
 
 def test_what_is_no_darkroom_is_no_service(nowhere):
@@ -379,8 +494,27 @@ def test_results_that_can_not_be_saved_are_told(shell, picture):
 
     done = shell.run("submit", "photo.jpg", "--output", "out")
 
-    assert done.code == Exit.NOT_SAVED
-    assert "out/photo can't be made" in done.err
+    assert (done.code, done.out) == (Exit.NOT_SAVED, "")
+    assert "out can't be made: File exists." in done.err
+
+
+def test_output_that_can_not_be_written_is_told(shell):
+    with Path("/dev/full").open("wb") as full:
+        process = shell.start("pipelines", stdout=full.fileno())
+        _, err = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == Exit.NOT_SAVED
+    assert err.decode() == "darkroom: The output can't be written: No space left on device.\n"
+
+
+def test_streams_that_are_closed_are_done_without(shell, picture):
+    unheard = shell.run_without("2>&-", "submit", "photo.jpg", "--output", "out", "--json")
+    unseen = shell.run_without(">&-", "submit", "photo.jpg", "--wait")
+    unfed = shell.run_without("<&-", "submit", "-")
+
+    assert (unheard.code, unheard.json["status"]) == (0, "done")
+    assert (unseen.code, unseen.err.endswith("  photo.jpg\n")) == (0, True)
+    assert (unfed.code, unfed.err) == (Exit.USAGE, "darkroom: There is no standard input.\n")
 
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\u202e\r\n"
@@ -397,6 +531,16 @@ def test_what_a_service_says_can_not_steer_a_terminal(nowhere, picture):
         for said in (done.out + done.err, as_json.out + as_json.err):
             assert "owned" in said
             assert not set(said) & set("\x1b\x07\u202e\r")
+
+
+def test_a_line_end_in_a_name_makes_no_line(shell):
+    (shell.folder / "a\nb.jpg").write_bytes(photos.jpeg(16, 16))
+
+    done = shell.run("submit", "a\nb.jpg", "nowhere\n.jpg")
+    sent = shell.run("submit", "a\nb.jpg", "--wait")
+
+    assert done.err == "darkroom: nowhere\\n.jpg can't be read: No such file or directory.\n"
+    assert (len(sent.err.splitlines()), sent.err.endswith("  a\\nb.jpg\n")) == (1, True)
 
 
 def test_names_that_the_terminal_can_not_show_end_nothing(service, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from darkroom import Failure, Progress
 from darkroom.documents import Event, Job
-from darkroom.offers import Delivery, Pipeline, Step
+from darkroom.offers import DeadLetter, Delivery, Pipeline, Step
 
 ARTIFACT = {
     "name": "thumbnail-small",
@@ -78,7 +78,7 @@ def test_a_field_of_another_kind_breaks_nothing(name, nonsense):
     assert all(isinstance(text, str) for text in (job.id, job.status, job.priority, event.type, event.job_id))
 
 
-@pytest.mark.parametrize("kind", [Job, Step, Pipeline, Delivery])
+@pytest.mark.parametrize("kind", [Job, Step, Pipeline, Delivery, DeadLetter])
 def test_an_empty_document_can_be_read(kind):
     assert kind.read({}) == kind.read({"unknown": 1})
 

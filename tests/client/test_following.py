@@ -18,7 +18,7 @@ from tests.client.answers import (
     told,
 )
 from tests.client.conftest import QUICK
-from tests.receivers import Receiver, closes, drips, sends
+from tests.receivers import Receiver, answers, closes, drips, sends
 
 QUEUED, PROCESSING, IMAGE_DONE, DONE = (
     on_wire(number, type)
@@ -153,6 +153,12 @@ def test_a_service_that_stays_away_is_unreachable():
         pytest.raises(Unreachable, match="can't be reached"),
     ):
         list(darkroom.watch(JOB_ID))
+
+
+def test_a_stream_that_can_not_be_decoded_is_an_unusable_answer():
+    garbage = answers(200, b"no gzip", Content_Type="text/event-stream", Content_Encoding="gzip")
+    with Receiver(garbage) as receiver, pytest.raises(UnusableAnswer, match="no usable answer"):
+        watched(receiver)
 
 
 def test_an_event_that_is_no_json_is_an_unusable_answer():

@@ -101,6 +101,17 @@ def test_it_can_answer_as_a_receiver_that_is_broken(alone):
     assert process.returncode == 0
 
 
+def test_it_ends_when_nobody_reads_what_it_shows(alone):
+    with listening(alone, "--secret", SECRET) as (process, url):
+        assert post(url) == 204
+        process.stdout.readline()
+        process.stdout.close()
+        # This one can't be shown, and is answered all the same.
+        assert post(url) == 204
+        assert process.wait(PATIENCE) == Exit.UNHEARD
+        assert process.stderr.read() == b""
+
+
 def test_what_is_no_webhook_is_turned_away(alone):
     with listening(alone, "--secret", SECRET, "--count", "1", "--json") as (process, url):
         port = int(url.rpartition(":")[2].strip("/"))

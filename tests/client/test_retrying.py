@@ -199,6 +199,14 @@ def test_a_wait_that_takes_too_long_tells_how_the_job_stood():
     assert left.value.job.status == "processing"
 
 
+def test_a_wait_that_is_over_is_not_gone_on_with_by_retries():
+    busy = problem(503, "unavailable", Retry_After="4")
+    with Receiver(busy, told(job("done"))) as receiver, pytest.raises(Unavailable) as refused:
+        client(receiver).wait(JOB_ID, 0.5)
+
+    assert (receiver.connections, refused.value.retry_after) == (1, 4)
+
+
 def test_a_service_too_busy_to_hold_its_answer_is_not_asked_all_the_faster():
     with Receiver(told(job()), told(job()), told(job("done"))) as receiver:
         client(receiver).wait(JOB_ID)

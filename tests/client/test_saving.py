@@ -11,7 +11,7 @@ from darkroom.documents import Job
 from darkroom.results import Results
 from tests.client.answers import job, problem
 from tests.client.conftest import QUICK
-from tests.receivers import Receiver, answers, closes, sends
+from tests.receivers import Receiver, answers, closes, pours, sends
 
 BYTES = b"the bytes of an artifact"
 WHOLE = answers(200, BYTES, Connection="close")
@@ -136,6 +136,23 @@ def test_a_download_that_breaks_off_is_made_again(tmp_path):
 def test_a_download_that_always_breaks_off_leaves_nothing(tmp_path):
     with Receiver(CUT) as receiver, pytest.raises(Unreachable, match="again and again"):
         save(receiver, tmp_path, image("a.jpg", artifact()))
+
+    assert files(tmp_path) == set()
+
+
+def test_a_download_that_makes_no_sense_is_not_kept(tmp_path):
+    garbage = answers(200, b"no gzip", Content_Encoding="gzip", Connection="close")
+    with Receiver(garbage) as receiver, pytest.raises(UnusableAnswer, match="no usable answer"):
+        save(receiver, tmp_path, image("a.jpg", artifact()))
+
+    assert files(tmp_path) == set()
+
+
+def test_a_download_that_never_ends_is_not_taken_for_ever(tmp_path):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nConnection: close\r\n\r\n"
+    endless = pours(head, b"x" * 65536)
+    with Receiver(endless) as receiver, pytest.raises(UnusableAnswer, match="longer than the service said"):
+        save(receiver, tmp_path, image("a.jpg", artifact(bytes=len(BYTES))))
 
     assert files(tmp_path) == set()
 

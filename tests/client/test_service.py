@@ -128,6 +128,18 @@ def test_a_callback_is_genuine_and_its_delivery_listed(darkroom, picture):
     assert (delivery.id, delivery.type, delivery.url) == (event.id, "job.done", receiver.url())
     attempts = darkroom.delivery(delivery.id).attempts
     assert (attempts[0].http_status, attempts[0].error) == (500, "http_status")
+    assert (darkroom.redeliver(delivery).id, darkroom.redeliver(delivery.id).status) == (event.id, "pending")
+
+
+def test_what_failed_and_may_succeed_another_time_is_listed_and_retried(darkroom, picture):
+    job = darkroom.wait(darkroom.submit(picture, steps=["dies"]), PATIENCE)
+
+    letter = next(darkroom.dead_letters())
+
+    assert (letter.job_id, letter.image_id, letter.failed_at) == (job.id, "1", job.completed_at)
+    assert (letter.error.code, letter.error.retryable) == ("worker_crashed", True)
+    assert darkroom.retry_dead_letters() >= 1
+    assert darkroom.wait(job, PATIENCE).images[0].attempts == 4
 
 
 def test_every_refusal_is_an_error_of_its_kind(darkroom, picture):

@@ -26,6 +26,12 @@ def test_columns_line_up():
     assert table([("a", "long"), ("longer", None), ("b", 7)]) == ["a       long", "longer", "b       7"]
 
 
+def test_columns_line_up_whatever_their_letters_take():
+    rows = [("\u5199\u771f.jpg", "1"), ("\U0001f4f7", "2"), ("cafe\u0301.jpg", "3")]
+
+    assert table(rows) == ["\u5199\u771f.jpg  1", "\U0001f4f7        2", "cafe\u0301.jpg  3"]
+
+
 def test_nothing_makes_no_table():
     assert table([]) == []
 
