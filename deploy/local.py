@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,7 +51,7 @@ def completed(given: Mapping[str, str], folder: DataFolder) -> dict[str, str]:
 
 def checked(environ: Mapping[str, str]) -> LocalSettings:
     """The launcher's settings, once those of every program are found right."""
-    problems: dict[str, None] = {}
+    problems = _missing_packages(environ)
     classes: tuple[type[Settings], ...] = (ApiSettings, WorkerSettings, LocalSettings)
     for each in classes:
         try:
@@ -60,6 +61,12 @@ def checked(environ: Mapping[str, str]) -> LocalSettings:
     if problems:
         raise ConfigurationError("\n".join(problems))
     return LocalSettings.from_env(environ)
+
+
+def _missing_packages(environ: Mapping[str, str]) -> dict[str, None]:
+    if not environ.get("DARKROOM_BLIP_MODEL") or find_spec("transformers"):
+        return {}
+    return {"DARKROOM_BLIP_MODEL: the packages of requirements/blip.txt are not installed": None}
 
 
 def check_steps(environ: Mapping[str, str]) -> None:

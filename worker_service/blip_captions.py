@@ -6,7 +6,9 @@ PyTorch and Transformers come with the extra `blip`, and only to who has a model
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from shared.errors import Code
 from shared.settings import ConfigurationError
@@ -14,6 +16,9 @@ from worker_service import decode
 from worker_service.captions import Caption, CaptionParams, ProviderFailed
 
 log = logging.getLogger(__name__)
+
+# Tokens: the marks that begin and end nothing.
+NO_PROMPT = 2
 
 
 class BlipProvider:
@@ -40,6 +45,8 @@ class BlipProvider:
             raise ProviderFailed(Code.PROVIDER_UNAVAILABLE, "The BLIP model is busy with other images.")
         try:
             text = self._written(preview, params, deadline)
+        except ProviderFailed:
+            raise
         except Exception as error:
             log.exception("the BLIP model broke")
             raise ProviderFailed(Code.PROVIDER_UNAVAILABLE, "The BLIP model can't be used.") from error
@@ -52,8 +59,17 @@ class BlipProvider:
     def _written(self, preview: bytes, params: CaptionParams, deadline: float) -> str:
         picture = decode.admit(preview, decode.Limits()).picture(None)
         inputs = self._processor(images=picture.image, text=params.prompt, return_tensors="pt")
+        longest = min(params.max_tokens, self._room(inputs))
         # A generation that reaches its time ends with the words that there are.
         seconds = max(0.1, deadline - time.monotonic())
-        tokens = self._model.generate(**inputs, max_new_tokens=params.max_tokens, max_time=seconds)
+        tokens = self._model.generate(**inputs, max_new_tokens=longest, max_time=seconds)
         text: str = self._processor.decode(tokens[0], skip_special_tokens=True)
         return text.strip()
+
+    def _room(self, inputs: Mapping[str, Any]) -> int:
+        """The tokens that a caption may have: a model breaks when it goes past its last position."""
+        prompt = inputs["input_ids"].shape[1] if "input_ids" in inputs else NO_PROMPT
+        room: int = self._model.config.text_config.max_position_embeddings - prompt
+        if room < 1:
+            raise ProviderFailed(Code.PROVIDER_REFUSED, "The prompt is longer than the BLIP model can read.")
+        return room

@@ -1,13 +1,13 @@
 """The `caption` role: an RQ worker that waits for many providers at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from shared.catalogue import Catalogue
 from shared.jobs import fresh_id
 from shared.stages import Role
 from shared.stores import Stores
 from worker_service import rq_options, services, tasks
-from worker_service.captions import METADATA, STEP, Provider
+from worker_service.captions import BLIP, METADATA, STEP, Provider
 from worker_service.clocks import ticking
 from worker_service.concurrent import ConcurrentWorker
 from worker_service.lease_keeper import RENEWAL_SECONDS, LeaseKeeper
@@ -24,7 +24,7 @@ def run(settings: WorkerSettings, stores: Stores) -> None:
     tasks.bind(Role.CAPTION, handler(runner, keeper))
     worker = ConcurrentWorker(
         Role.CAPTION,
-        threads=settings.io_threads,
+        threads=at_once(providers, settings.io_threads),
         liveness=stores.liveness,
         **rq_options.of(Role.CAPTION, settings),
     )
@@ -36,6 +36,13 @@ def announce(catalogue: Catalogue, providers: Mapping[str, Provider]) -> None:
     """Tell who writes captions here, the preferred one first."""
     names = {kind: provider.name for kind, provider in providers.items()}
     catalogue.announce_providers(STEP, {**names, METADATA: METADATA})
+
+
+def at_once(providers: Iterable[str], threads: int) -> int:
+    """The images to have in hand. A model of our own does one after the other: the rest waits in the queue,
+    where no deadline runs.
+    """
+    return 1 if next(iter(providers), None) == BLIP else threads
 
 
 def handler(runner: Runner, keeper: LeaseKeeper) -> Callable[[str, str, str], None]:

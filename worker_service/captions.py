@@ -24,8 +24,9 @@ from worker_service.progress import Progress
 log = logging.getLogger(__name__)
 
 STEP = "caption"
-# The provider that is always there.
+# The provider that is always there, and the one that is a model of our own.
 METADATA = "metadata"
+BLIP = "blip"
 # Seconds in which `auto` tries its provider twice, each time for at most half of them.
 AUTO_SECONDS = 20.0
 # Seconds between the two, unless the provider asks for more.

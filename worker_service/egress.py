@@ -119,9 +119,9 @@ class Egress:
             with _as_egress_failed(guard):
                 connection.connect()
                 response = _ask(connection, method, target, headers, body)
-            if guard.expired:
-                raise EgressFailed(Reason.TIMEOUT)
             with contextlib.closing(response):
+                if guard.expired:
+                    raise EgressFailed(Reason.TIMEOUT)
                 yield response
 
     def _judged(self, url: str) -> Target:

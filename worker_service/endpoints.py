@@ -9,15 +9,20 @@ _DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "http": 80, "https": 443}
 
 
 def closed_endpoints(settings: WorkerSettings) -> tuple[Endpoint, ...]:
-    """Host and port of our Redis and of our API, as far as the settings tell them.
+    """Our own endpoints, and their ports at any host: the settings don't tell all addresses of containers."""
+    ports = dict.fromkeys([*(port for _, port in _redis(settings)), settings.port])
+    return (*own_endpoints(settings), *((None, port) for port in ports))
 
-    The settings don't tell all addresses that containers have, so their ports are closed without a host too.
-    """
-    redis = [] if settings.redis_url.startswith("unix:") else [_endpoint(settings.redis_url)]
+
+def own_endpoints(settings: WorkerSettings) -> tuple[tuple[str, int], ...]:
+    """Host and port of our Redis and of our API, as far as the settings tell them."""
     public = [_endpoint(settings.public_url)] if settings.public_url else []
     api = [("127.0.0.1", settings.port), ("::1", settings.port)]
-    ports = dict.fromkeys([*(port for _, port in redis), settings.port])
-    return (*redis, *public, *api, *((None, port) for port in ports))
+    return (*_redis(settings), *public, *api)
+
+
+def _redis(settings: WorkerSettings) -> list[tuple[str, int]]:
+    return [] if settings.redis_url.startswith("unix:") else [_endpoint(settings.redis_url)]
 
 
 def _endpoint(url: str) -> tuple[str, int]:

@@ -5,14 +5,14 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from shared.errors import Code
 from worker_service.captions import Caption, CaptionParams, ProviderFailed
 from worker_service.egress import Answer, Egress
 from worker_service.reasons import EgressFailed
+from worker_service.retry_after import retry_after
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +22,12 @@ PROMPT = "Describe what this picture shows, in one or two plain sentences."
 MOST_ANSWER_BYTES = 1_048_576
 LONGEST_TEXT = 20_000
 LONGEST_USAGE = 4096
+# Of objects and arrays within each other; every reader of the job has to get through them.
+DEEPEST_USAGE = 8
 # Seconds for which a server may ask to be left alone.
 LONGEST_WAIT = 3600.0
+# What parts of a message are called that are not about how it came to be.
+TEXT_PARTS = (None, "text", "output_text")
 # They are about this image or this prompt, and the same every time; all others may pass.
 REFUSALS = frozenset({400, 413, 415, 422})
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -92,18 +96,8 @@ def _raise_for(answer: Answer) -> NoReturn:
     raise ProviderFailed(
         code,
         f"The caption provider answered {answer.status}.",
-        retry_after=_retry_after(answer.headers.get("retry-after", "")),
+        retry_after=min(LONGEST_WAIT, retry_after(answer.headers) or 0),
     )
-
-
-def _retry_after(said: str) -> float:
-    """Seconds, from seconds or from a date (RFC 9110); 0 for anything else."""
-    if re.fullmatch(r"[0-9]{1,9}", said):
-        return min(LONGEST_WAIT, float(said))
-    try:
-        return min(LONGEST_WAIT, max(0.0, parsedate_to_datetime(said).timestamp() - time.time()))
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
@@ -125,26 +119,47 @@ def _text(completion: Mapping[str, Any]) -> str:
     try:
         choice = completion["choices"][0]
         message = choice["message"]
-        content, refusal = message.get("content"), message.get("refusal")
+        content, refusal = _joined(message.get("content")), message.get("refusal")
         reason = choice.get("finish_reason")
     except (LookupError, TypeError, AttributeError) as error:
         raise _unusable() from error
-    text = _UNPRINTABLE.sub("", content).strip()[:LONGEST_TEXT] if isinstance(content, str) else ""
+    text = _UNPRINTABLE.sub("", content).strip()[:LONGEST_TEXT]
     if refusal or reason == "content_filter" or not text:
         raise ProviderFailed(Code.PROVIDER_REFUSED, "The caption provider did not describe the image.")
     return text
 
 
+def _joined(content: Any) -> str:
+    """The text of a message, which some servers tell in parts."""
+    parts = content if isinstance(content, list) else [content]
+    said = [each for each in parts if not isinstance(each, dict) or each.get("type") in TEXT_PARTS]
+    texts = [each.get("text") if isinstance(each, dict) else each for each in said]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
 def _usage(completion: Mapping[str, Any]) -> dict[str, Any] | None:
     """The provider's own account of what it took, if it is one that can be kept."""
     usage = completion.get("usage")
-    if not isinstance(usage, dict):
+    if not isinstance(usage, dict) or _is_deep(usage):
         return None
     try:
         size = len(json.dumps(usage, ensure_ascii=False).encode())
     except (UnicodeEncodeError, RecursionError):
         return None
     return usage if size <= LONGEST_USAGE else None
+
+
+def _is_deep(usage: Mapping[str, Any]) -> bool:
+    level: list[Any] = [usage]
+    for _ in range(DEEPEST_USAGE):
+        level = [child for each in level for child in _children(each)]
+    return bool(level)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _unusable() -> ProviderFailed:

@@ -67,7 +67,7 @@ def load(path: str | None, steps: Mapping[str, Step[Any]]) -> tuple[PipelineOffe
 
 def _own(path: Path, steps: Mapping[str, Step[Any]]) -> dict[str, PipelineOffer]:
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path}: it can't be read: {error}") from error
     offers: dict[str, PipelineOffer] = {}
@@ -107,7 +107,7 @@ def _repeated(names: list[str]) -> list[str]:
 
 def _wrong_params(call: _Call, step: Step[Any]) -> Iterator[str]:
     """As strict as the API will be with every job."""
-    unknown = call.params.keys() - step.params.model_fields.keys()
+    unknown = call.params.keys() - step.params.model_json_schema().get("properties", {}).keys()
     yield from (f"{call.step} has no param {each!r}" for each in sorted(unknown))
     try:
         step.params.model_validate_json(json.dumps(call.params, allow_nan=False), strict=True)

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -83,10 +83,21 @@ def _made(kind: type[Step[Any]], origin: str) -> Step[Any]:
         raise ConfigurationError(f"{origin}: {kind.__name__}.stage is {kind.stage!r}, not {Stage.PROCESS}")
     try:
         step = kind()
-        announcement(step)
+        _check_patterns(announcement(step).params)
     except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{origin}: {kind.__name__} can't be used: {_told(error)}") from error
     return step
+
+
+def _check_patterns(schema: Any) -> None:
+    """Raise `re.error` for a pattern that the API can't apply: pydantic has another engine."""
+    if isinstance(schema, Mapping):
+        if isinstance(pattern := schema.get("pattern"), str):
+            re.compile(pattern)
+        schema = schema.values()
+    if not isinstance(schema, str) and isinstance(schema, Iterable):
+        for each in schema:
+            _check_patterns(each)
 
 
 def _of_package(entry_point: EntryPoint) -> tuple[type[Step[Any]], str]:
@@ -102,8 +113,13 @@ def _of_package(entry_point: EntryPoint) -> tuple[type[Step[Any]], str]:
 
 def _files(steps_dir: str | None) -> Iterable[Path]:
     """The modules of the folder; a leading underscore makes one private to its neighbours."""
-    found = sorted(Path(steps_dir).glob("*.py")) if steps_dir else []
-    return [path for path in found if not path.name.startswith("_")]
+    if not steps_dir:
+        return []
+    folder = str(Path(steps_dir).resolve())
+    if folder not in sys.path:
+        # For these neighbours; the last, so that none takes the place of anything else.
+        sys.path.append(folder)
+    return [path for path in sorted(Path(steps_dir).glob("*.py")) if not path.name.startswith("_")]
 
 
 def _in_file(path: Path) -> list[type[Step[Any]]]:

@@ -80,8 +80,9 @@ def caption_providers(settings: WorkerSettings) -> "dict[str, Provider]":
         providers["openai"] = _openai(settings)
     if settings.blip_model:
         from worker_service.blip_captions import BlipProvider
+        from worker_service.captions import BLIP
 
-        providers["blip"] = BlipProvider(settings.blip_model)
+        providers[BLIP] = BlipProvider(settings.blip_model)
     return providers
 
 
@@ -96,13 +97,14 @@ def captioner(settings: WorkerSettings, stores: Stores, providers: "Mapping[str,
 
 def _openai(settings: WorkerSettings) -> "Provider":
     from worker_service.egress import Egress
-    from worker_service.endpoints import closed_endpoints
+    from worker_service.endpoints import own_endpoints
     from worker_service.openai_captions import OPENAI, OpenAiProvider
     from worker_service.settings import opened_for
 
     base_url = settings.openai_base_url or OPENAI
-    # A caption has one deadline: models may be silent until they have the last word.
-    egress = Egress(opened_for(base_url), closed_endpoints(settings), silence=math.inf)
+    # A caption has one deadline: models may be silent until they have the last word. Callers can't choose the
+    # server, so one that is elsewhere may have the port that ours has here.
+    egress = Egress(opened_for(base_url), own_endpoints(settings), silence=math.inf)
     return OpenAiProvider(
         egress, base_url=base_url, api_key=settings.openai_api_key, model=settings.openai_model
     )

@@ -21,6 +21,12 @@ def folder(text: str) -> str:
     return text
 
 
+def model(text: str) -> str:
+    if not os.path.isfile(os.path.join(folder(text), "config.json")):  # noqa: PTH113, PTH118 (a text in, a text out)
+        raise ValueError(f"{text!r} holds no model: it has no config.json")
+    return text
+
+
 def file(text: str) -> str:
     if not os.path.isfile(text):  # noqa: PTH113 (a text in, a text out)
         raise ValueError(f"{text!r} is not a file")
@@ -73,7 +79,7 @@ class WorkerSettings(settings.Settings):
     openai_model: str = setting(
         "OPENAI_VISION_MODEL", matching(r"\S{1,200}", "a model's name"), "gpt-4o-mini"
     )
-    blip_model: str | None = setting("DARKROOM_BLIP_MODEL", folder, None)
+    blip_model: str | None = setting("DARKROOM_BLIP_MODEL", model, None)
     webhook_timeout: int = setting("DARKROOM_WEBHOOK_TIMEOUT", whole(1, CLAIMED - MARGIN), 15)
 
     @property

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_every_problem_of_every_program_is_named_once(folder):
     with pytest.raises(ConfigurationError) as refused:
         checked(GOOD | wrong)
     assert sorted(line.partition(":")[0] for line in str(refused.value).splitlines()) == sorted(wrong)
+
+
+@pytest.mark.skipif(find_spec("transformers") is not None, reason="the extra `blip` is installed")
+def test_a_model_without_its_packages_is_told_at_once(folder, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        ConfigurationError, match=r"^DARKROOM_BLIP_MODEL: the packages of requirements/blip.txt"
+    ):
+        checked(GOOD | {"DARKROOM_BLIP_MODEL": str(tmp_path)})
 
 
 def test_the_dashboard_cannot_have_the_port_of_the_api(folder):

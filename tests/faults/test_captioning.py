@@ -122,6 +122,7 @@ def test_it_says_which_providers_there_are_and_holds_no_decoder(stores, settings
 
 
 def test_a_model_that_can_not_be_loaded_ends_the_start(settings, tmp_path, capfd):
+    (tmp_path / "config.json").write_text("not one")
     with worker("caption", environ={**settings, "DARKROOM_BLIP_MODEL": str(tmp_path)}) as process:
         assert process.wait(PATIENCE) == 2
 

@@ -1,5 +1,8 @@
 import json
+import re
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +133,17 @@ def test_operators_can_read_the_catalogue(stores):
     raw = stores.redis.hgetall(stores.keys.catalogue())
     assert json.loads(raw[b"step:metadata"])["params"] == METADATA.params
     assert json.loads(raw[b"pipeline:analyze"])["steps"] == [{"step": "metadata"}, {"step": "caption"}]
+
+
+def test_operators_can_take_something_off_as_the_manual_says(stores, another):
+    stores.catalogue.announce([METADATA, CAPTION], [ANALYZE])
+    another.read()
+    page = Path("docs/operations.md").read_text()
+    commands = re.findall(r"^redis-cli (.*)$", page, re.MULTILINE)
+
+    for each in commands:
+        named = each.replace("darkroom:catalogue", stores.keys.catalogue()).replace("invert", "caption")
+        stores.redis.execute_command(*shlex.split(named))
+
+    assert len(commands) == 2
+    assert another.read().steps.keys() == {"metadata"}

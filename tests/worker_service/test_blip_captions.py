@@ -1,3 +1,4 @@
+import shutil
 import threading
 import time
 from typing import Any
@@ -72,6 +73,34 @@ def test_max_tokens_bounds_it(blip):
     written = [len(caption(blip, prompt="a photo of", max_tokens=most).text.split()) for most in (3, 40)]
 
     assert written[0] <= 6 < written[1]
+
+
+def test_a_caption_ends_where_the_model_does(blip):
+    positions = blip._model.config.text_config.max_position_embeddings
+
+    for prompt in (None, "a photo of", "a " * (positions - 4)):
+        assert CaptionParams.model_validate({}).max_tokens > positions
+        assert caption(blip, prompt=prompt).generated_by == "blip:tiny-blip"
+
+
+def test_a_prompt_that_the_model_can_not_read_is_refused(blip):
+    with pytest.raises(ProviderFailed) as failed:
+        caption(blip, prompt="a " * 100)
+
+    assert (failed.value.code, failed.value.retryable) == (Code.PROVIDER_REFUSED, False)
+    assert "prompt is longer" in failed.value.detail
+
+
+def test_the_model_is_loaded_once(folder, tmp_path):
+    once = tmp_path / "once"
+    shutil.copytree(folder, once)
+    settings = WorkerSettings(redis_url="redis://nowhere", secret="", blip_model=str(once))
+    loaded = services.caption_providers(settings)["blip"]
+    shutil.rmtree(once)
+
+    written = [caption(loaded, max_tokens=16).text for _ in range(2)]
+
+    assert written[0] == written[1] != ""
 
 
 def test_the_same_picture_gets_the_same_caption(blip):

@@ -7,6 +7,7 @@ from shared.errors import Code, ImageFailed
 from shared.jobs import Preview, StepCall
 from shared.stages import Stage
 from tests.shared.samples import a_job, an_image
+from worker_service import captioning
 from worker_service.captions import AUTO_SECONDS, PAUSE, Caption, Captions, ProviderFailed
 from worker_service.product import Product
 
@@ -173,6 +174,13 @@ def test_by_name_nobody_stands_in(stores, failure):
 
     assert failed is failure
     assert len(openai.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("providers", "threads"), [([], 64), (["openai"], 64), (["openai", "blip"], 64), (["blip"], 1)]
+)
+def test_only_a_model_of_our_own_has_images_wait_where_no_deadline_runs(providers, threads):
+    assert captioning.at_once(dict.fromkeys(providers), 64) == threads
 
 
 def test_by_name_a_provider_has_the_time_of_a_stage(stores):

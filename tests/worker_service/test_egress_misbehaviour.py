@@ -3,6 +3,7 @@ import math
 import resource
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -257,3 +258,31 @@ def test_128_hanging_receivers_do_not_delay_another(patient):
         finally:
             hanging.released.set()
         assert {each.result() for each in stuck} == {Reason.UNREACHABLE}
+
+
+class Late(socket.socket):
+    """Its deadline comes when the first bytes of the answer have."""
+
+    deadline_comes: Callable[[], None]
+
+    def recv_into(self, *buffer):
+        count = super().recv_into(*buffer)
+        self.deadline_comes()
+        return count
+
+
+def test_an_answer_that_comes_with_the_deadline_is_left_with_its_connection():
+    connection = Late(socket.AF_INET, socket.SOCK_STREAM)
+
+    def connect(address, port, timeout):
+        connection.settimeout(timeout)
+        connection.connect((str(address), port))
+        return connection
+
+    def begun(expire):
+        connection.deadline_comes = expire
+
+    with Receiver(answers(200, b"said", Connection="close")) as receiver:
+        assert failure(Egress(LOOPBACK, connect=connect), receiver, begun=begun) is Reason.TIMEOUT
+
+    assert connection.fileno() == -1

@@ -12,7 +12,7 @@ from shared.urls import Openings
 from tests import photos
 from tests.completions import USAGE, completion, tells
 from tests.receivers import Receiver, answers, drips, sends, silent, waits_then
-from worker_service import services
+from worker_service import dialler, services
 from worker_service.captions import CaptionParams, ProviderFailed
 from worker_service.egress import READ_SECONDS, Egress
 from worker_service.openai_captions import PROMPT, OpenAiProvider
@@ -34,6 +34,13 @@ def failure(*script: Any, seconds: float = 20) -> ProviderFailed:
     with Receiver(*script) as receiver, pytest.raises(ProviderFailed) as failed:
         ask(receiver, seconds=seconds)
     return failed.value
+
+
+def nested(depth: int) -> dict[str, Any]:
+    inner: Any = 7
+    for _ in range(depth - 1):
+        inner = [inner]
+    return {"total_tokens": inner}
 
 
 def test_the_question_and_the_preview_are_asked_as_the_api_has_it():
@@ -242,10 +249,31 @@ def test_a_text_is_taken_without_what_can_not_be_shown_or_kept():
         assert ask(receiver).text == "A kite\n\tover[1m fields."
 
 
-@pytest.mark.parametrize("usage", [None, "much", 7, {"text": "a" * 5000}, {"text": "\ud800"}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": "A kite "}, {"type": "text", "text": "in parts."}],
+        [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "A kite in parts."}, None, 7],
+        ["A kite ", "in parts."],
+    ],
+)
+def test_a_text_may_come_in_parts(content):
+    with Receiver(tells(completion(content))) as receiver:
+        assert ask(receiver).text == "A kite in parts."
+
+
+@pytest.mark.parametrize(
+    "usage", [None, "much", 7, {"text": "a" * 5000}, {"text": "\ud800"}, nested(9), nested(450)]
+)
 def test_usage_that_is_no_short_object_is_left_out(usage):
     with Receiver(tells(completion(usage=usage))) as receiver:
         assert ask(receiver).usage is None
+
+
+def test_usage_may_have_details():
+    usage = {"total_tokens": 9, "prompt_tokens_details": {"image_tokens": [4, 5]}, "cost": 0.5, "tier": None}
+    with Receiver(tells(completion(usage=usage))) as receiver:
+        assert ask(receiver).usage == usage
 
 
 def test_a_server_may_leave_out_everything_but_the_text():
@@ -253,6 +281,24 @@ def test_a_server_may_leave_out_everything_but_the_text():
         caption = ask(receiver)
 
     assert (caption.text, caption.usage) == ("A kite.", None)
+
+
+def test_a_server_elsewhere_may_have_the_port_that_ours_has_here(monkeypatch):
+    dialled = []
+
+    def nobody_there(address, port, timeout):
+        dialled.append((str(address), port))
+        raise OSError
+
+    monkeypatch.setattr(dialler, "connect_to", nobody_there)
+    for url in ("http://10.1.2.3:8000/v1", "http://127.0.0.1:8000/v1"):
+        settings = WorkerSettings(redis_url="redis://nowhere", secret="", port=8000, openai_base_url=url)
+        with pytest.raises(ProviderFailed):
+            services.caption_providers(settings)["openai"].caption(
+                PREVIEW, CaptionParams.model_validate({}), time.monotonic() + 20
+            )
+
+    assert dialled == [("10.1.2.3", 8000)]
 
 
 def test_an_endpoint_of_our_own_is_not_asked():

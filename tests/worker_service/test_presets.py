@@ -1,7 +1,13 @@
+import os
+import subprocess
+import sys
+
 import pytest
+from pydantic import BaseModel, Field
 
 from shared.settings import ConfigurationError
 from worker_service import presets, registry
+from worker_service.steps import Picture, Result, Step
 
 STEPS = registry.load(None)
 NAMES = [
@@ -140,6 +146,44 @@ def test_one_of_our_name_takes_the_place_of_ours(file):
 )
 def test_a_file_that_can_not_be_used_ends_the_start_with_all_that_is_wrong(file, text, reasons):
     assert refusal(file, text) == reasons
+
+
+class ByAlias(BaseModel):
+    longest: int = Field(9, alias="maxSide")
+
+
+class Aliased(Step[ByAlias]):
+    name = "aliased"
+    params = ByAlias
+
+    def run(self, picture: Picture, params: ByAlias) -> Result:
+        return Result()
+
+
+@pytest.mark.parametrize(("name", "problems"), [("maxSide", []), ("longest", ["no param 'longest'"])])
+def test_params_are_called_as_jobs_call_them(file, name, problems):
+    text = f'[a]\ndescription = "a"\nsteps = [{{step = "aliased", params = {{{name} = 8}}}}]'
+    file.write_text(text)
+
+    try:
+        presets.load(str(file), {**STEPS, "aliased": Aliased()})
+    except ConfigurationError as error:
+        assert [each in str(error) for each in problems] == [True]
+    else:
+        assert problems == []
+
+
+def test_a_file_is_utf_8_whatever_the_locale(file):
+    file.write_bytes('[a]\ndescription = "\u00fcber"\nsteps = [{step = "metadata"}]'.encode())
+    show = (
+        "import sys; from worker_service import presets, registry;"
+        "print(ascii(presets.load(sys.argv[1], registry.load(None))[-1].description))"
+    )
+    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    said = subprocess.run([sys.executable, "-c", show, file], env=environ, capture_output=True, check=True)
+
+    assert said.stdout == b"'\\xfcber'\n"
 
 
 def test_a_file_that_is_no_text_ends_the_start(file):

@@ -1,3 +1,5 @@
+import colorsys
+import importlib
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -7,7 +9,8 @@ from worker_service import registry
 
 BUILT_IN = ["metadata", "thumbnails", "convert", "contours", "caption", "constant", "random"]
 STEP = """
-from pydantic import BaseModel
+from typing import Annotated
+from pydantic import BaseModel, Field
 from worker_service.steps import Picture, Result, Step
 
 class Params(BaseModel):
@@ -54,6 +57,22 @@ def test_a_file_may_hold_several_steps(folder):
     assert {"one", "other"} <= registry.load(str(folder)).keys()
 
 
+def test_a_file_may_import_its_private_neighbour(folder):
+    (folder / "_shared_by_steps.py").write_text("NAME = 'shared'")
+    text = STEP.format(name="?").replace("'?'", "NAME")
+    (folder / "one.py").write_text(f"from _shared_by_steps import NAME\n{text}")
+
+    assert "shared" in registry.load(str(folder))
+
+
+def test_a_file_takes_the_place_of_no_other_module(folder):
+    (folder / "colorsys.py").write_text(STEP.format(name="one"))
+
+    registry.load(str(folder))
+
+    assert hasattr(importlib.reload(colorsys), "rgb_to_hls")
+
+
 def test_annotations_may_be_postponed(folder):
     (folder / "one.py").write_text("from __future__ import annotations\n" + STEP.format(name="one"))
 
@@ -93,6 +112,12 @@ def test_annotations_may_be_postponed(folder):
             "Custom can't be used: OSError: no disk",
         ),
         (STEP.format(name="metadata"), "the step 'metadata' is already in the service itself"),
+        (
+            STEP.format(name="one").replace(
+                "    pass", "    word: dict[str, list[Annotated[str, Field(pattern=r'^\\p{L}+$')]]] = {}"
+            ),
+            "Custom can't be used: error: bad escape \\p",
+        ),
     ],
 )
 def test_a_broken_file_ends_the_start_and_says_why(folder, text, reason):

@@ -20,6 +20,18 @@ def test_a_date_is_so_far_away():
     )
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+def test_a_date_without_a_zone_is_in_gmt_wherever_we_are(monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        said = time.asctime(time.gmtime(time.time() + 600))
+        assert retry_after({"retry-after": said}) == pytest.approx(600, abs=60)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_a_date_that_is_past_is_now():
     assert retry_after({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}) == 0
 

@@ -60,6 +60,15 @@ def test_a_key_is_never_repeated():
     assert "hidden" not in str(refused.value)
 
 
+def test_a_folder_that_holds_no_model_is_refused_at_the_start(tmp_path):
+    given = {**GOOD, "DARKROOM_BLIP_MODEL": str(tmp_path)}
+    with pytest.raises(ConfigurationError, match=r"^DARKROOM_BLIP_MODEL: .* holds no model"):
+        WorkerSettings.from_env(given)
+
+    (tmp_path / "config.json").write_text("{}")
+    assert WorkerSettings.from_env(given).blip_model == str(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["DARKROOM_PIPELINES", "DARKROOM_BLIP_MODEL", "DARKROOM_STEPS_DIR"])
 def test_what_is_not_there_is_refused_at_the_start(name, tmp_path):
     with pytest.raises(ConfigurationError, match=rf"^{name}: .* is not a "):
