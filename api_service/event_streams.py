@@ -7,7 +7,7 @@ a slow one holds no memory but that. Clients at the same place are sent the same
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -31,10 +31,10 @@ HEARTBEAT = 15.0
 STILL_HERE = b": still here\n\n"
 # With the milliseconds after which a client that has lost its stream comes back.
 GREETING = b"retry: 2000\n: to be continued\n\n"
-# Events that a client is sent at a time.
-BATCH = 20
-# Readings under way in a process, each with a connection to Redis.
-READERS = 8
+# Events that a client is sent at a time, and bytes beyond which there are fewer, but one at least.
+BATCH, LARGE = 20, 262_144
+# Bytes of them that are handed to a connection at a time, each time as a copy.
+PIECE = 65_536
 # Seconds after a reading that failed.
 PAUSE = 1.0
 
@@ -46,25 +46,28 @@ class EventStreams:
         self._stores = stores
         self._watching = watching
         self._heartbeat = heartbeat
-        self._turns = Turns(READERS)
         self._lock = threading.Lock()
         self._readers: dict[str, _Reader] = {}
 
-    def open(self, job_id: str, *, tenant: str, after: str | None) -> Iterator[bytes]:
+    def open(
+        self, job_id: str, *, tenant: str, after: str | None, is_there: Callable[[], bool]
+    ) -> Iterator[bytes]:
         """The events of a job after the one named, or all if none has that id, until its latest run ends.
 
-        Raises `Refused` if there is no such job, and `RedisError` when Redis is away. The stream raises
-        neither: it ends when the job is gone, and goes on when Redis is back.
+        `is_there` tells whether the client is. Raises `Refused` if there is no such job, or no room for one
+        who follows it, and `RedisError` when Redis is away. The stream raises neither: it ends when the job
+        or the client is gone, and goes on when Redis is back.
         """
-        with self._turns.turn():
+        with self._watching.turns.turn():
             self._stores.jobs.get(job_id, tenant=tenant, images=())
             place = self._stores.events.place(job_id, after or BEGINNING)
-        return self._stream(job_id, place)
+        self._watching.check_room()
+        return self._stream(job_id, place, is_there)
 
-    def _stream(self, job_id: str, place: Place) -> Iterator[bytes]:
+    def _stream(self, job_id: str, place: Place, is_there: Callable[[], bool]) -> Iterator[bytes]:
         is_greeted = False
         # The reader counts by the moves of the channel, and must not outlive it.
-        with self._watching.watch(job_id) as watch, self._reader(job_id) as reader:
+        with self._watching.watch(job_id, is_there) as watch, self._reader(job_id) as reader:
             with suppress(RedisError):
                 watch.begin()
             while not watch.must_end:
@@ -82,12 +85,12 @@ class EventStreams:
         """All that comes after a place; the client's place then, or None if nothing ever will."""
         while True:
             news = self._read(reader, place, watch)
-            if news.text:
-                yield news.text
+            for start in range(0, len(news.text), PIECE):
+                yield news.text[start : start + PIECE]
             if news.is_last:
                 return None
             place = news.until
-            if news.is_all:
+            if news.is_all or watch.must_end:
                 return place
 
     def _silence(self, watch: Watch) -> Iterator[bytes]:
@@ -111,12 +114,12 @@ class EventStreams:
         except RedisError as error:
             log.warning("the events of a job can't be read for now: %s", error)
         time.sleep(PAUSE)
-        return _News(until=place, is_all=False)
+        return _News(until=place, text=STILL_HERE, is_all=False)
 
     @contextmanager
     def _reader(self, job_id: str) -> Iterator["_Reader"]:
         with self._lock:
-            reader = self._readers.setdefault(job_id, _Reader(self._stores, self._turns, job_id))
+            reader = self._readers.setdefault(job_id, _Reader(self._stores, self._watching.turns, job_id))
             reader.clients += 1
         try:
             yield reader
@@ -169,19 +172,37 @@ class _Reader:
             events = self._stores.events.read(self._job_id, after=place.event_id, count=BATCH)
             if not events:
                 return _News(until=place, is_gone=not self._stores.events.is_there(self._job_id))
+            told = self._first(events)
             try:
-                text = self._written(events)
+                text = self._written(told)
             except Refused:
                 return _News(until=place, is_gone=True)
-        return _News(until=Place.after(events[-1]), text=text, is_all=len(events) < BATCH)
+        return _News(until=Place.after(told[-1]), text=text, is_all=len(told) == len(events) < BATCH)
 
-    def _written(self, events: list[Event]) -> bytes:
+    def _first(self, events: Sequence[Event]) -> Sequence[Event]:
+        """As many of the events as are told at a time: images can have large results."""
+        images = _images(events)
+        if len(images) < 2:
+            return events
+        sizes, total = self._stores.jobs.sizes(self._job_id, images), 0
+        for number, event in enumerate(events):
+            # An image is read once, however many events tell of it.
+            total += sizes.pop(event.moment.get("id", ""), 0)
+            if number and total > LARGE:
+                return events[:number]
+        return events
+
+    def _written(self, events: Sequence[Event]) -> bytes:
         # After its events: an image that ends in between must not be told without its results.
-        told_of = {event.moment["id"] for event in events if "id" in event.moment}
-        snapshot = self._stores.jobs.get(self._job_id, images=sorted(told_of))
+        snapshot = self._stores.jobs.get(self._job_id, images=_images(events))
         images = {image.id: image for image in snapshot.images}
         documents = [event_document(event, snapshot.job, images, self._stores.links) for event in events]
         return "".join(map(_message, documents)).encode()
+
+
+def _images(events: Sequence[Event]) -> list[str]:
+    """The ids of those that events tell of."""
+    return sorted({event.moment["id"] for event in events if "id" in event.moment})
 
 
 def _message(document: dict[str, str]) -> str:

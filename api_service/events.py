@@ -1,12 +1,9 @@
 """What happens to a job, over HTTP: as it happens, or so far."""
 
-import socket
-from typing import Any
-
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
-from api_service import event_streams, openapi
+from api_service import callers, event_streams, openapi
 from api_service.schemas import JobPath
 from api_service.services import TENANT, services
 from shared.documents import event_document
@@ -14,8 +11,6 @@ from shared.documents import event_document
 bp = APIBlueprint("events", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
 JSON = "application/json"
-# Milliseconds after which a client that takes nothing, or is not there, loses its stream.
-PATIENCE = 60_000
 
 
 @bp.get("/<job_id>/events", responses=openapi.EVENT_STREAM, openapi_extensions=openapi.RESUMPTION)
@@ -30,8 +25,9 @@ def index(path: JobPath) -> Response:
 
 def _followed(job_id: str) -> Response:
     after = request.headers.get("Last-Event-ID")
-    stream = services().streams.open(job_id, tenant=TENANT, after=after)
-    _limit_patience(request.environ.get("gunicorn.socket"))
+    is_there = callers.presence(request.environ)
+    stream = services().streams.open(job_id, tenant=TENANT, after=after, is_there=is_there)
+    callers.limit(request.environ)
     response = Response(stream, mimetype=event_streams.MEDIA_TYPE)
     # Or proxies such as nginx would keep events back until there are many.
     response.headers["X-Accel-Buffering"] = "no"
@@ -46,8 +42,3 @@ def _so_far(job_id: str) -> Response:
     images = {image.id: image for image in snapshot.images}
     documents = [event_document(each, snapshot.job, images, stores.links) for each in entries]
     return openapi.json_response({"events": documents})
-
-
-def _limit_patience(connection: Any) -> None:
-    if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE)

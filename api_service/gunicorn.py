@@ -16,6 +16,7 @@ from typing import Any  # noqa: E402
 
 from gunicorn import util  # noqa: E402
 
+from api_service import room  # noqa: E402
 from api_service.settings import ApiSettings  # noqa: E402
 from shared.errors import Code  # noqa: E402
 from shared.records import compact  # noqa: E402
@@ -25,7 +26,7 @@ _settings = ApiSettings.from_env()
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.api_workers
 worker_class = "gevent"
-worker_connections = 2000
+worker_connections = room.connections()
 # An idle connection holds up a stop; proxies open another at no cost worth naming.
 keepalive = 5
 graceful_timeout = 15
@@ -38,6 +39,16 @@ accesslog = None
 loglevel = "warning"
 
 
+def when_ready(server: Any) -> None:
+    """Say so if the system leaves less room than there could be."""
+    if worker_connections < room.CONNECTIONS:
+        server.log.warning(
+            "There is room for %d connections in each process instead of %d: raise the limit of open files.",
+            worker_connections,
+            room.CONNECTIONS,
+        )
+
+
 def post_worker_init(worker: Any) -> None:
     """Have gunicorn answer what it can't parse as the rest of the service does, not in HTML; and have streams
     and long polls end when it is told to stop, so that their clients go on elsewhere.
@@ -46,7 +57,9 @@ def post_worker_init(worker: Any) -> None:
     from api_service.services import EXTENSION
 
     util.write_error = _write_problem
-    worker.wsgi.extensions[EXTENSION].watching.end_when(lambda: not worker.alive)
+    watching = worker.wsgi.extensions[EXTENSION].watching
+    watching.places = room.watchers(worker_connections)
+    watching.end_when(lambda: not worker.alive)
 
 
 def _write_problem(sock: socket, status: int, reason: str, message: str) -> None:

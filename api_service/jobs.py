@@ -6,12 +6,15 @@ from typing import Any
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
+from redis.exceptions import ConnectionError, TimeoutError
 
-from api_service import intake, openapi
+from api_service import callers, intake, openapi
 from api_service.schemas import MAX_WAIT, JobPath, JobsQuery, WaitQuery
 from api_service.services import TENANT, services
 from shared import moves
 from shared.documents import Document, job_document
+from shared.errors import Refused
+from shared.idempotency import Acceptance
 from shared.jobs import Job, State
 from shared.moves import Move
 from shared.pages import Place
@@ -32,11 +35,9 @@ def submit() -> Response:
     submission, wrong = intake.read(request, TENANT)
     acceptance = services().submissions.submit(submission, wrong)
     seconds = 0 if acceptance.replayed else _preferred_wait()
-    made = acceptance.made
-    is_known = made is not None and (made.job.status.is_final or not seconds)
-    snapshot = made if made and is_known else waited(acceptance.job_id, seconds)
-    status = 200 if acceptance.replayed or (seconds and snapshot.job.status.is_final) else 202
-    response = _answer(document(snapshot), status)
+    job, seconds = _after(acceptance, seconds)
+    status = 200 if acceptance.replayed or (seconds and State(job["status"]).is_final) else 202
+    response = _answer(job, status)
     response.headers["Location"] = f"/v1/jobs/{acceptance.job_id}"
     if acceptance.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -99,15 +100,18 @@ def delete(path: JobPath) -> Response:
 
 def waited(job_id: str, seconds: float) -> Snapshot:
     """The job at its end, or as it is when the time is up."""
+    if not seconds:
+        return services().stores.jobs.get(job_id, tenant=TENANT)
     until = time.monotonic() + min(seconds, MAX_WAIT)
-    store = services().stores.jobs
-    snapshot = store.get(job_id, tenant=TENANT)
-    if not seconds or snapshot.job.status.is_final:
+    watching = services().watching
+    snapshot = _read_in_turn(job_id)
+    if snapshot.job.status.is_final:
         return snapshot
-    with services().watching.watch(job_id) as watch:
+    watching.check_room()
+    with watching.watch(job_id, callers.presence(request.environ)) as watch:
         watch.begin()
         while True:
-            snapshot = store.get(job_id, tenant=TENANT)
+            snapshot = _read_in_turn(job_id)
             left = until - time.monotonic()
             if snapshot.job.status.is_final or left <= 0 or watch.must_end:
                 return snapshot
@@ -121,6 +125,33 @@ def document(snapshot: Snapshot) -> Document:
     )
 
 
+def _after(acceptance: Acceptance, seconds: int) -> tuple[Document, int]:
+    """The job once it was waited for, and for how many seconds: none if it can't be waited for now.
+
+    What has been accepted is told so, whatever comes after that.
+    """
+    made = acceptance.made
+    if made is not None and (made.job.status.is_final or not seconds):
+        return document(made), seconds
+    try:
+        return document(waited(acceptance.job_id, seconds)), seconds
+    except Refused:
+        if made is None:
+            raise
+        return document(made), 0
+    except (ConnectionError, TimeoutError):
+        if made is None:
+            raise
+        # Who does not answer this need not be asked for its place in the queue.
+        return job_document(made.job, services().stores.links, images=made.images), 0
+
+
+def _read_in_turn(job_id: str) -> Snapshot:
+    """The job for one of those who wait: all of them come at once when it moves."""
+    with services().watching.turns.turn():
+        return services().stores.jobs.get(job_id, tenant=TENANT)
+
+
 def _preferred_wait() -> int:
     """Seconds from `Prefer: wait=N` (RFC 7240); what it doesn't say, or says wrongly, is no wait."""
     found = _WAIT.search(request.headers.get("Prefer", ""))
@@ -128,11 +159,15 @@ def _preferred_wait() -> int:
 
 
 def _position(snapshot: Snapshot) -> int | None:
-    """The place in its queue of the job's first image that waits."""
+    """The place in its queue of the job's first image that waits, as far as Redis still tells."""
     waiting = next((image for image in snapshot.images if image.status is State.QUEUED), None)
     if waiting is None:
         return None
-    return services().stores.queues.position(Role(waiting.stage), waiting.task_id)
+    try:
+        with services().watching.turns.turn():
+            return services().stores.queues.position(Role(waiting.stage), waiting.task_id)
+    except (ConnectionError, TimeoutError):
+        return None
 
 
 def _answer(document: Any, status: int = 200) -> Response:

@@ -18,20 +18,23 @@ KEPT = 20
 
 @dataclass(eq=False, slots=True)
 class Channel:
-    """What was heard of a job. `moves` and `tellings` count what came, `losses` how often that broke off."""
+    """What was heard of a job. `moves` and `tellings` count what came, `losses` how often that broke off.
+
+    `progress` has what was told of images, each with the moves that came before it.
+    """
 
     changed: threading.Condition
-    watchers: int = 0
+    watches: set["Watch"] = field(default_factory=set)
     is_heard: bool = False
     moves: int = 0
     losses: int = 0
     tellings: int = 0
-    progress: deque[bytes] = field(default_factory=lambda: deque(maxlen=KEPT))
+    progress: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     @property
     def is_deserted(self) -> bool:
         # A subscription that is left before it is confirmed would be taken for the next one.
-        return self.is_heard and not self.watchers
+        return self.is_heard and not self.watches
 
     def begin(self) -> None:
         """From here on all is heard; what was before may have been missed."""
@@ -41,11 +44,18 @@ class Channel:
     def hear(self, said: bytes) -> None:
         """Wake the watchers: with the progress of an image, or because the job has moved."""
         if said:
-            self.progress.append(said)
+            self.progress.append((self.moves, said))
             self.tellings += 1
         else:
             self.moves += 1
         self.changed.notify_all()
+
+    def look(self) -> None:
+        """See who is still there, and wake those who are to end."""
+        for watch in self.watches:
+            watch.look()
+        if any(watch.must_end for watch in self.watches):
+            self.changed.notify_all()
 
     def lose(self) -> bool:
         """From here on nothing is heard; whether it was until now."""
@@ -66,9 +76,11 @@ class Signal:
 class Watch:
     """One who watches a job."""
 
-    def __init__(self, channel: Channel, must_end: Callable[[], bool]) -> None:
+    def __init__(self, channel: Channel, must_end: Callable[[], bool], is_there: Callable[[], bool]) -> None:
         self._channel = channel
         self._must_end = must_end
+        self._is_there = is_there
+        self._has_left = False
         self._losses = channel.losses
         self._tellings = channel.tellings
         # How many moves were heard of.
@@ -76,8 +88,12 @@ class Watch:
 
     @property
     def must_end(self) -> bool:
-        """Whether the process is to stop."""
-        return self._must_end()
+        """Whether the process is to stop, or nobody is left for whom it watches."""
+        return self._has_left or self._must_end()
+
+    def look(self) -> None:
+        """See whether somebody is still there."""
+        self._has_left = not self._is_there()
 
     @property
     def is_blind(self) -> bool:
@@ -100,13 +116,22 @@ class Watch:
         with channel.changed:
             channel.changed.wait_for(lambda: self._is_woken(for_progress), seconds)
             is_lost = channel.losses > self._losses
-            missed = min(channel.tellings - self._tellings, len(channel.progress))
-            progress = list(channel.progress)[len(channel.progress) - missed :]
-            signal = Signal(channel.moves > self.moves, progress)
+            untold = self._untold()
+            signal = Signal(
+                channel.moves > self.moves, [said for moves, said in untold if moves == self.moves]
+            )
+            # It makes no sense before the move that came before it is told.
+            left = sum(moves > self.moves for moves, _ in untold)
             self._catch_up()
+            self._tellings -= left
         if is_lost:
             raise ConnectionError("Redis went away.")
         return signal
+
+    def _untold(self) -> list[tuple[int, bytes]]:
+        progress = self._channel.progress
+        untold = min(self._channel.tellings - self._tellings, len(progress))
+        return list(progress)[len(progress) - untold :]
 
     def _is_woken(self, for_progress: bool) -> bool:
         channel = self._channel

@@ -15,8 +15,11 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError, TimeoutError
 
+from api_service import room
+from api_service.turns import Turns
 from api_service.watches import Channel, Watch
 from shared.connections import REQUEST_SOCKET_TIMEOUT
+from shared.errors import Code, Refused
 from shared.keys import Keys
 
 log = logging.getLogger(__name__)
@@ -27,48 +30,72 @@ SILENCE = REQUEST_SOCKET_TIMEOUT / 2
 PAUSE = 0.25
 # Seconds without anybody who watches, after which the connection is given up.
 IDLE = 10
+# Seconds between two looks at who is still there.
+LOOKS = 3
+# Readings of those who watch under way in a process, each with a connection to Redis.
+READERS = 8
+FULL_RETRY_AFTER = 5
+
+
+def _always() -> bool:
+    return True
 
 
 class Watching:
-    """All who watch jobs in this process."""
+    """All who watch jobs in this process: as many as there are `places`, reading in `turns`."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.places = room.watchers()
+        self.turns = Turns(READERS)
         self._pool = redis.connection_pool
         self._keys = keys
         self._lock = threading.Lock()
         self._channels: dict[bytes, Channel] = {}
+        self._watchers = 0
         self._connection: Any = None
         self._has_listener = False
         self._used_at = 0.0
+        self._looked_at = 0.0
         self._must_end: Callable[[], bool] = lambda: False
 
     def end_when(self, must_end: Callable[[], bool]) -> None:
         """Have all watches end soon after `must_end` has become true: the process is to stop."""
         self._must_end = must_end
 
+    def check_room(self) -> None:
+        """Raise `Refused` with `unavailable` if nobody else may watch: those who don't need room as well."""
+        if self._watchers >= self.places:
+            detail = (
+                f"{self._watchers} clients of this process follow jobs or wait for them, and no more may."
+            )
+            raise Refused(Code.UNAVAILABLE, detail, retry_after=FULL_RETRY_AFTER)
+
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[Watch]:
-        """Somebody watches the job while this is entered."""
-        channel = self._joined(self._keys.live(job_id).encode())
+    def watch(self, job_id: str, is_there: Callable[[], bool] = _always) -> Iterator[Watch]:
+        """Somebody watches the job while this is entered, as long as `is_there` says so."""
+        channel, watch = self._joined(self._keys.live(job_id).encode(), is_there)
         try:
-            yield Watch(channel, self._must_end)
+            yield watch
         finally:
             # The listener leaves the channel, unless somebody else comes first.
             with self._lock:
-                channel.watchers -= 1
+                channel.watches.remove(watch)
+                self._watchers -= 1
 
-    def _joined(self, name: bytes) -> Channel:
+    def _joined(self, name: bytes, is_there: Callable[[], bool]) -> tuple[Channel, Watch]:
         with self._lock:
             channel = self._channels.get(name)
             if channel is None:
                 channel = self._channels[name] = Channel(threading.Condition(self._lock))
                 self._send("SUBSCRIBE", name)
-            channel.watchers += 1
+            watch = Watch(channel, self._must_end, is_there)
+            channel.watches.add(watch)
+            self._watchers += 1
             if not self._has_listener:
                 self._has_listener = True
                 self._used_at = time.monotonic()
                 threading.Thread(target=self._serve, name="watching", daemon=True).start()
-            return channel
+            return channel, watch
 
     def _serve(self) -> None:
         while True:
@@ -109,10 +136,11 @@ class Watching:
                 del self._channels[name]
             if left:
                 self._send("UNSUBSCRIBE", *left)
-            if self._must_end():
-                for channel in self._channels.values():
-                    channel.changed.notify_all()
             now = time.monotonic()
+            if self._must_end() or now - self._looked_at >= LOOKS:
+                self._looked_at = now
+                for channel in self._channels.values():
+                    channel.look()
             if self._channels:
                 self._used_at = now
             self._has_listener = bool(self._channels) or now - self._used_at < IDLE
@@ -145,7 +173,7 @@ class Watching:
         """Tell everybody that nothing is heard any more; whether it was until now."""
         with self._lock:
             self._connection = None
-            self._channels = {name: each for name, each in self._channels.items() if each.watchers}
+            self._channels = {name: each for name, each in self._channels.items() if each.watches}
             heard = [channel.lose() for channel in self._channels.values()]
             return any(heard)
 

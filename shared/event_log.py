@@ -57,10 +57,13 @@ class EventLog:
         """Wake those who watch the job, once the transaction that has moved or removed it is made."""
         pipe.publish(self._keys.live(job_id), "")
 
-    def tell_progress(self, job_id: str, image_id: str, step: str, percent: int) -> None:
-        """Tell those who watch the job that a step of an image has ended; nobody else will ever know."""
+    def tell_progress(self, job_id: str, image_id: str, step: str, percent: int) -> int:
+        """Tell those who watch the job that a step of an image has ended; nobody else will ever know.
+
+        How many processes have heard it.
+        """
         progress = progress_document(job_id, image_id, step, percent, time.time())
-        self._redis.publish(self._keys.live(job_id), compact(progress))
+        return int(self._redis.publish(self._keys.live(job_id), compact(progress)))
 
     def read(self, job_id: str, *, after: str = BEGINNING, count: int | None = None) -> list[Event]:
         """The events so far that come after the one named, or the first of them."""

@@ -7,21 +7,25 @@ the world outside has to do with a result, a caption's provider say, gets its ch
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
 from shared.answers import Outcome
 from shared.blobs import Blobs
 from shared.counters import Counters
-from shared.jobs import Image, Job, State, StepCall, StoredArtifact, fresh_id
+from shared.jobs import Image, Job, State, StepCall, StoredArtifact
 from shared.keys import Keys
 from shared.memory import ADMITTING, Memory
 from shared.records import Fields, compact
+
+log = logging.getLogger(__name__)
 
 # The counters of this module, and their group.
 GROUP, HITS, MISSES = "cache", "hits", "misses"
@@ -55,16 +59,9 @@ class ResultCache:
         with self._redis.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hmget(self._keys.cache(tenant, key), "results", "artifacts", "facts")
-            entries = cast(list[list[bytes | None]], pipe.execute())
-        return {
-            key: Outcome(
-                results=json.loads(results),
-                artifacts=_ARTIFACTS.validate_json(artifacts),
-                facts=json.loads(facts or "null"),
-            )
-            for key, (results, artifacts, facts) in zip(keys, entries, strict=True)
-            if results is not None and artifacts is not None
-        }
+            entries = pipe.execute(raise_on_error=False)
+        found = {key: _outcome(entry) for key, entry in zip(keys, entries, strict=True)}
+        return {key: outcome for key, outcome in found.items() if outcome is not None}
 
     def settle(self, pipe: Pipeline, job: Job, images: Iterable[Image]) -> None:
         """Count the images that a transaction leaves done, and keep what the work on them came to."""
@@ -81,15 +78,53 @@ class ResultCache:
         if self._memory.is_beyond(ADMITTING, size):
             return
         self._memory.count(size)
-        kept = tuple(replace(artifact, blob=fresh_id()) for artifact in image.artifacts)
+        kept = tuple(replace(artifact, blob=_copy(name, artifact)) for artifact in image.artifacts)
         pairs = zip(kept, image.artifacts, strict=True)
         self._blobs.copy(pipe, {ours.blob: theirs.blob for ours, theirs in pairs})
         self._blobs.expire(pipe, [artifact.blob for artifact in kept], self._ttl)
         entry: Fields = {"results": results, "artifacts": _ARTIFACTS.dump_json(kept)}
         if image.preview is not None:
             entry["facts"] = compact(dict(image.preview.facts))
+        # Whatever was there.
+        pipe.unlink(name)
         pipe.hset(name, mapping=entry)
         pipe.expire(name, self._ttl)
+
+
+def _outcome(entry: Any) -> Outcome | None:
+    """What an entry says; nothing if there is none, or none that this version of the service can read."""
+    try:
+        results, artifacts, facts = _fields(entry)
+        if results is None or artifacts is None:
+            return None
+        return Outcome(
+            results=_mapping(results),
+            artifacts=_ARTIFACTS.validate_json(artifacts),
+            facts=None if facts is None else _mapping(facts),
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        log.warning("what became of identical work can't be read: %s", error)
+        return None
+
+
+def _fields(entry: Any) -> list[bytes | None]:
+    if isinstance(entry, ResponseError) and str(entry).startswith("WRONGTYPE"):
+        raise TypeError(str(entry))
+    if isinstance(entry, Exception):
+        raise entry
+    return list(entry)
+
+
+def _mapping(text: bytes) -> Mapping[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError(f"It is {type(value).__name__}, not an object.")
+    return value
+
+
+def _copy(entry: str, artifact: StoredArtifact) -> str:
+    """The blob of an entry's copy, by what is in it: who does the same work at the same time has the same."""
+    return hashlib.sha256(f"{entry}/{artifact.name}/{artifact.sha256}".encode()).hexdigest()
 
 
 def _digest(steps: Sequence[StepCall]) -> str:

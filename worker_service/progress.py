@@ -9,13 +9,16 @@ from shared.event_log import EventLog
 from shared.jobs import Image, Job
 from shared.stages import ORDER
 
-# Seconds that an image takes before anybody wants to know how far it is, and between two times of telling.
-WORTH_TELLING = 0.3
-BETWEEN = 0.25
+# Seconds after which an image is slow.
+SLOW = 0.3
 
 
 class Progress:
-    """The steps of an image as they end, from the start of a stage; those of earlier stages have."""
+    """The steps of an image as they end, from the start of a stage; those of earlier stages have.
+
+    Of an image that is quick, its first step finds out whether anybody watches. If not, the others tell
+    nothing; and the last one never does, as the image's end says the same.
+    """
 
     def __init__(self, events: EventLog, job: Job, image: Image) -> None:
         self._events = events
@@ -23,15 +26,16 @@ class Progress:
         self._image = image
         stage = ORDER.index(image.stage)
         self._done = sum(ORDER.index(call.stage) < stage for call in job.steps)
-        self._next_at = time.monotonic() + WORTH_TELLING
+        self._slow_at = time.monotonic() + SLOW
+        self._is_watched = True
 
     def step_ended(self, step: str) -> None:
-        """Count a step, and tell it if the image takes long. If nobody watches, nobody ever knows."""
+        """Count a step, and tell it to those who watch."""
         self._done += 1
-        now = time.monotonic()
-        if now < self._next_at:
+        is_last = self._done == len(self._job.steps)
+        if time.monotonic() < self._slow_at and (is_last or not self._is_watched):
             return
-        self._next_at = now + BETWEEN
         percent = self._done * 100 // len(self._job.steps)
         with suppress(RedisError):
-            self._events.tell_progress(self._job.id, self._image.id, step, percent)
+            heard = self._events.tell_progress(self._job.id, self._image.id, step, percent)
+            self._is_watched = heard > 0

@@ -47,10 +47,14 @@ ANSWERS = {**plain.answers(JobDocument, 202), **plain.answers(AntennaResponse, 2
 def process() -> Response:
     """Have images looked at: the answer has what was found, or 202 and the job if it is not waited for."""
     asked = AntennaRequest.model_validate(strict_json.body(request))
+    prefers_so = _LATER.search(request.headers.get("Prefer", "")) is not None
+    is_awaited = asked.callback_url is None and not prefers_so
+    if is_awaited:
+        # Before there is a job that nobody hears of.
+        services().watching.check_room()
     accepted = services().submissions.submit(_submission(asked, services().stores.catalogue.read())).made
     assert accepted is not None
-    prefers_so = _LATER.search(request.headers.get("Prefer", "")) is not None
-    if asked.callback_url is None and not prefers_so:
+    if is_awaited:
         return openapi.json_response(_results(jobs.waited(accepted.job.id, MAX_WAIT)))
     response = openapi.json_response(jobs.document(accepted), 202)
     response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"

@@ -165,14 +165,28 @@ class Proxy:
 
 
 class Api:
-    """The API as it runs in production: gunicorn, with one process that answers."""
+    """The API as it runs in production: gunicorn, with one process that answers.
 
-    def __init__(self, environ: dict[str, str], app: str = "api_service.app:create_app()") -> None:
+    `files` limits those that it has open, as the shell's `ulimit` takes it.
+    """
+
+    def __init__(
+        self,
+        environ: dict[str, str],
+        app: str = "api_service.app:create_app()",
+        files: str = "",
+        errors: int | None = None,
+    ) -> None:
         [port] = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         settings = {**environ, "PORT": str(port), "DARKROOM_API_WORKERS": "1", "PATH": os.environ["PATH"]}
         command = [sys.executable, "-m", "gunicorn", "-c", "api_service/gunicorn.py"]
-        self._process = subprocess.Popen([*command, app], cwd=ROOT, env=settings)
+        limited = ["sh", "-c", f'ulimit {files} && exec "$0" "$@"'] if files else []
+        self._process = subprocess.Popen([*limited, *command, app], cwd=ROOT, env=settings, stderr=errors)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         with requests.Session() as http:
@@ -204,7 +218,7 @@ class Api:
 
 
 @contextlib.contextmanager
-def api(environ: dict[str, str], **options: str) -> Iterator[Api]:
+def api(environ: dict[str, str], **options: Any) -> Iterator[Api]:
     """Answers by the time it is entered."""
     running = Api(environ, **options)
     try:

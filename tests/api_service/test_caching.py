@@ -469,6 +469,21 @@ def test_an_entry_that_has_lost_its_artifacts_is_as_good_as_none_and_is_replaced
     assert fallen(client.submit(photo, **DICE).json) == fallen(worked)
 
 
+def test_an_entry_that_can_not_be_read_is_worked_on_anew_and_replaced(client, dice, environ, photo, stores):
+    first, second = client.submit(photo, **DICE), client.submit(photo, **DICE)
+    process(environ, first.json)
+    spoil_entries(stores)
+
+    process(environ, second.json)
+
+    worked = client.job(second)
+    assert (worked["status"], only_image(worked)["cached"]) == ("done", False)
+    assert fallen(client.submit(photo, **DICE).json) == fallen(worked)
+    spoil_entries(stores)
+    third = client.submit(photo, **DICE)
+    assert (third.status_code, third.json["status"]) == (202, "queued")
+
+
 def test_a_job_whose_answer_goes_while_it_is_accepted_is_worked_on(
     client, dice, run_jobs, photo, stores, monkeypatch
 ):
@@ -518,3 +533,9 @@ def lose_artifacts(stores: Stores) -> None:
     for name in stores.redis.keys(stores.keys.cache("*", "*")):
         for artifact in json.loads(stores.redis.hget(name, "artifacts") or "[]"):
             stores.redis.unlink(stores.keys.blob(artifact["blob"]))
+
+
+def spoil_entries(stores: Stores) -> None:
+    """As when another version of the service has written them."""
+    for name in stores.redis.keys(stores.keys.cache("*", "*")):
+        stores.redis.hset(name, "artifacts", '[{"name": "fallen.json"}]')

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from api_service.event_streams import BATCH, READERS, STILL_HERE, EventStreams
+from api_service import event_streams
+from api_service.event_streams import BATCH, LARGE, PIECE, STILL_HERE, EventStreams
 from api_service.services import TENANT
 from api_service.watching import Watching
 from darkroom.event_stream import messages
@@ -18,7 +19,7 @@ from tests.api_service import quick
 from tests.api_service.servers import PATIENCE, Proxy, api, redis_server
 from tests.conftest import wait_until
 from tests.processes import worker
-from tests.shared.samples import accepted, cancel, fail, finish, start
+from tests.shared.samples import TTL, accepted, cancel, fail, finish, on, start
 from worker_service.settings import WorkerSettings
 
 RUN = ["job.queued", "job.processing", "image.processing", "image.done", "job.done"]
@@ -215,10 +216,50 @@ def test_a_client_is_sent_a_few_events_at_a_time(client, stores):
     assert [len(list(messages([chunk]))) for chunk in chunks] == [BATCH, BATCH, 3]
 
 
+def test_large_results_are_sent_a_few_at_a_time_in_pieces(client, stores):
+    job_id = queued(stores, images=BATCH)
+    for number in range(BATCH):
+        large(stores, job_id, str(number + 1), size=LARGE // 3)
+
+    pieces = list(client.get(f"/v1/jobs/{job_id}/events").response)
+
+    assert max(map(len, pieces)) <= PIECE
+    events = list(messages(pieces))
+    assert types(events) == ["job.queued", *["image.done"] * BATCH, "job.done"]
+    assert len(json.loads(events[1].data)["data"]["results"]["metadata"]["x"]) == LARGE // 3
+
+
+def test_of_large_results_no_more_are_read_than_are_sent(stores):
+    job_id = queued(stores, images=BATCH)
+    for number in range(BATCH):
+        large(stores, job_id, str(number + 1), size=2 * LARGE)
+    before = sent(stores)
+
+    streams = EventStreams(stores, Watching(stores.redis, stores.keys))
+    following = streams.open(job_id, tenant=TENANT, after=None, is_there=lambda: True)
+    next(following)
+
+    assert sent(stores) - before < 4 * LARGE
+
+
+def large(stores, job_id, image_id, size):
+    """Have an image done with results that take so many bytes."""
+    results = {"metadata": {"x": "y" * size}}
+
+    def ended(job, image):
+        return moves.advanced(job, image, results=results, artifacts=(), now=time.time(), ttl=TTL)
+
+    assert stores.jobs.move(job_id, on(image_id, ended), images=[image_id])
+
+
+def sent(stores):
+    return stores.redis.info("stats")["total_net_output_bytes"]
+
+
 def test_clients_at_the_same_place_are_read_for_once(stores):
     streams = EventStreams(stores, Watching(stores.redis, stores.keys))
     job_id = queued(stores)
-    clients = [streams.open(job_id, tenant=TENANT, after=None) for _ in range(20)]
+    clients = [streams.open(job_id, tenant=TENANT, after=None, is_there=lambda: True) for _ in range(20)]
     for sent in (b"id: ", b"retry: "):
         assert all(next(client).startswith(sent) for client in clients)
     start(stores, job_id)
@@ -301,6 +342,24 @@ def test_a_client_that_goes_away_leaves_nothing_behind(running, stores):
     wait_until(lambda: not is_watched(stores, job_id), PATIENCE)
 
 
+@pytest.mark.parametrize("asked", ["/events", "?wait=60"])
+def test_that_a_client_has_gone_is_noticed_before_there_is_anything_to_tell_it(
+    environ, offers, stores, asked
+):
+    job_id, other = queued(stores), queued(stores)
+    with api(environ, app=quick.SILENT) as running, stream(running, other) as events:
+        next(events)
+        with socket.create_connection(("127.0.0.1", running.port)) as leaving:
+            leaving.sendall(f"GET /v1/jobs/{job_id}{asked} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            wait_until(lambda: is_watched(stores, job_id), PATIENCE)
+
+        # A long poll would end by itself after a minute, a stream never.
+        wait_until(lambda: not is_watched(stores, job_id), 40)
+        # Nobody else is sent away.
+        start(stores, other)
+        assert next(events).event == "job.processing"
+
+
 def test_many_who_come_at_once_need_few_connections_to_redis(running, stores):
     job_ids = [queued(stores) for _ in range(20)]
     before = len(stores.redis.client_list())
@@ -308,7 +367,7 @@ def test_many_who_come_at_once_need_few_connections_to_redis(running, stores):
         streams = list(pool.map(lambda job_id: leaving.enter_context(stream(running, job_id)), job_ids * 3))
         assert {next(events).event for events in streams} == {"job.queued"}
         # One that listens, and those of the readings.
-        assert len(stores.redis.client_list()) - before <= 1 + READERS
+        assert len(stores.redis.client_list()) - before < 20
         polls = [pool.submit(running.request, "GET", f"/v1/jobs/{job_id}?wait=60") for job_id in job_ids]
 
         for job_id in job_ids:
@@ -319,9 +378,22 @@ def test_many_who_come_at_once_need_few_connections_to_redis(running, stores):
         assert {poll.result(PATIENCE).json()["status"] for poll in polls} == {"done"}
 
 
+def test_many_who_wait_for_a_job_need_few_connections_to_redis(running, stores):
+    job_id = queued(stores)
+    before = len(stores.redis.client_list())
+    with ThreadPoolExecutor(60) as pool:
+        polls = [pool.submit(running.request, "GET", f"/v1/jobs/{job_id}?wait=60") for _ in range(60)]
+        wait_until(lambda: is_watched(stores, job_id), PATIENCE)
+        start(stores, job_id)
+        finish(stores, job_id)
+        assert {poll.result(PATIENCE).json()["status"] for poll in polls} == {"done"}
+
+    assert len(stores.redis.client_list()) - before < 20
+
+
 def test_one_who_takes_nothing_keeps_no_other_waiting(running, stores):
     job_id = queued(stores, images=400)
-    with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))) as idle:
+    with socket.create_connection(("127.0.0.1", running.port)) as idle:
         idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         idle.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         wait_until(lambda: is_watched(stores, job_id))
@@ -367,6 +439,39 @@ def test_a_stream_goes_on_when_redis_answers_again(environ, stores, proxy):
         proxy.resume()
 
         assert types(messages(pieces)) == RUN[1:]
+
+
+def test_a_stream_shows_that_it_is_there_while_only_its_events_can_not_be_read(stores, monkeypatch):
+    monkeypatch.setattr(event_streams, "PAUSE", 0)
+    watching, stopping = Watching(stores.redis, stores.keys), threading.Event()
+    watching.end_when(stopping.is_set)
+    streams = EventStreams(stores, watching, heartbeat=3600)
+    job_id = queued(stores)
+    one, other = [streams.open(job_id, tenant=TENANT, after=None, is_there=lambda: True) for _ in range(2)]
+    for sent in (b"id: ", b"retry: "):
+        assert next(one).startswith(sent)
+        assert next(other).startswith(sent)
+
+    # As while Redis loads its data: channels work, and reading does not.
+    with without(stores, "xrange"):
+        start(stores, job_id)
+        assert {next(each) for each in (one, other) for _ in range(3)} == {STILL_HERE}
+    assert types(messages([next(one)])) == RUN[1:3]
+
+    with without(stores, "xrange"):
+        next(other)
+        stopping.set()
+        assert next(other, None) is None
+
+
+@contextlib.contextmanager
+def without(stores, command):
+    """While entered, Redis does not let anybody use the command."""
+    stores.redis.execute_command("ACL", "SETUSER", "default", f"-{command}")
+    try:
+        yield
+    finally:
+        stores.redis.execute_command("ACL", "SETUSER", "default", f"+{command}")
 
 
 def test_streams_and_long_polls_end_when_the_api_is_stopped(environ, offers, stores):

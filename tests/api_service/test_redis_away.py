@@ -97,22 +97,31 @@ def test_when_redis_is_back_so_is_the_api(behind_proxy, proxy, photo, misbehave)
     assert client.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize("asked", ["?wait=30", ""], ids=["long poll", "submission that waits"])
-def test_who_waits_for_a_job_is_told_when_redis_falls_silent(behind_proxy, proxy, photo, asked):
-    client = behind_proxy
-    url = client.submit(photo).json["links"]["self"]
+def test_who_waits_for_a_job_is_told_when_redis_falls_silent(behind_proxy, proxy, photo):
+    url = behind_proxy.submit(photo).json["links"]["self"]
 
-    def wait():
-        return client.get(url + asked) if asked else client.submit(photo, headers={"Prefer": "wait=30"})
+    assert_unavailable(silenced(proxy, lambda: behind_proxy.get(f"{url}?wait=30")))
 
+
+def test_what_was_accepted_is_told_although_redis_falls_silent_before_its_end(
+    behind_proxy, proxy, photo, stores
+):
+    answer = silenced(proxy, lambda: behind_proxy.submit(photo, headers={"Prefer": "wait=30"}))
+
+    assert (answer.status_code, answer.json["status"], answer.json["queue"]) == (202, "queued", None)
+    assert "Preference-Applied" not in answer.headers
+    assert stores.jobs.get(answer.headers["Location"].rpartition("/")[2]).job.id == answer.json["id"]
+
+
+def silenced(proxy, ask):
+    """The answer to one who waits for a job when Redis falls silent, which is asked nothing more then."""
     with ThreadPoolExecutor() as pool:
         proxy.stall_after(b"SUBSCRIBE")
-        waiting = pool.submit(wait)
+        waiting = pool.submit(ask)
         assert proxy.stalled.wait(30)
-        assert_unavailable(waiting.result(timeout=PATIENCE))
-
-    # It asked nothing after what it got no answer to.
-    assert not any(b"HGETALL" in each for each in proxy.stalled_on)
+        answer = waiting.result(timeout=PATIENCE)
+    assert not any(b"HGETALL" in each or b"LPOS" in each for each in proxy.stalled_on)
+    return answer
 
 
 def test_many_who_come_to_follow_events_are_all_told(behind_proxy, proxy, photo):

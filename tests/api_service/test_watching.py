@@ -1,4 +1,5 @@
 import contextlib
+import json
 import threading
 
 import pytest
@@ -97,15 +98,45 @@ def test_who_is_late_for_progress_gets_the_latest(stores, watchers):
         assert len(watch.wait(PATIENCE, for_progress=True).progress) == 1
 
 
+def test_progress_comes_in_its_place_among_the_moves(stores, watchers):
+    job_id = accepted(stores, images=2).job.id
+
+    def tell(percent):
+        stores.events.tell_progress(job_id, "1", "metadata", percent)
+
+    def told(watch):
+        signal = watch.wait(PATIENCE, for_progress=True)
+        return signal.has_moved, [json.loads(each)["data"]["percent"] for each in signal.progress]
+
+    with begun(watchers, job_id) as watch, begun(watchers, job_id) as last:
+        tell(1)
+        start(stores, job_id)
+        tell(2)
+        while told(last) != (False, [2]):
+            pass
+        # What came after a move is not told before it, and is told then.
+        assert told(watch) == (True, [1])
+        assert told(watch) == (False, [2])
+        tell(3)
+        start(stores, job_id, "2")
+        tell(4)
+        finish(stores, job_id)
+        tell(5)
+        while 5 not in told(last)[1]:
+            pass
+        # Between two moves that are told together there is no place for any.
+        assert told(watch) == (True, [3])
+        assert told(watch) == (False, [5])
+
+
 def test_all_share_a_connection_which_is_given_up_when_nobody_is_left(stores, watchers, proxy, monkeypatch):
     monkeypatch.setattr(watching, "IDLE", 0)
     job_ids = [accepted(stores).job.id for _ in range(20)]
-    before = len(stores.redis.client_list())
 
     with contextlib.ExitStack() as stack:
         for job_id in job_ids * 5:
             stack.enter_context(begun(watchers, job_id))
-        assert len(stores.redis.client_list()) == before + 1
+        assert [each["sub"] for each in stores.redis.client_list() if each["sub"] != "0"] == ["20"]
         assert {listening(stores, job_id) for job_id in job_ids} == {1}
 
     wait_until(lambda: proxy.is_empty, PATIENCE)

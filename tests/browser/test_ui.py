@@ -18,6 +18,22 @@ ARGUMENTS = [
     "--disable-component-update",
     "--no-first-run",
 ]
+# What a browser's own reader of events is told, until it has come back after the end of the job once more.
+FOLLOW = """path => new Promise((resolve) => {
+  const told = [];
+  let hasEnded = false;
+  const source = new EventSource(path);
+  for (const type of ["job.queued", "job.processing", "image.processing", "image.done", "job.done"]) {
+    source.addEventListener(type, (event) => told.push(JSON.parse(event.data).type));
+  }
+  source.onerror = () => {
+    if (hasEnded) {
+      source.close();
+      resolve(told);
+    }
+    hasEnded = told.includes("job.done");
+  };
+})"""
 # Milliseconds, for two slow cores that other tests share.
 PATIENCE = 60_000
 
@@ -129,6 +145,17 @@ def test_a_callback_url_from_the_page_is_called(page, service, photo_file):
         page.click("button[type=submit]")
 
         receiver.wait_for(1, timeout=60)
+
+
+def test_a_page_follows_a_job_and_is_told_each_event_once(page, service, photo_file):
+    fields = {"pipeline": "metadata", "cache": "false"}
+    files = {"file": ("photo.jpg", photo_file.read_bytes())}
+    job = service.http.post(f"{service.url}/v1/jobs", data=fields, files=files).json()
+    page.goto(f"{service.url}/ui")
+
+    told = page.evaluate(FOLLOW, job["links"]["events"])
+
+    assert told == ["job.queued", "job.processing", "image.processing", "image.done", "job.done"]
 
 
 @pytest.mark.parametrize(("path", "text"), [("/docs", "/v1/jobs"), ("/redoc", "Download")])

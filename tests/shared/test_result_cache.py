@@ -1,3 +1,4 @@
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -302,6 +303,74 @@ def test_nothing_is_kept_beyond_the_share_at_which_nothing_is_admitted(stores):
     assert ended.job.status is State.DONE
     assert stores.cache.find("public", [image.cache_key]) == {}
     assert stores.counters.read(result_cache.GROUP) == {"misses": 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("results", "{"),
+        ("results", "null"),
+        ("results", "[]"),
+        ("results", "[" * 100_000),
+        ("results", b"\xff"),
+        ("artifacts", ""),
+        ("artifacts", "{}"),
+        ("artifacts", '[{"name": "thumbnail-small"}]'),
+        ("artifacts", '[{"name": 1, "step": [], "bytes": "many"}]'),
+        ("facts", "nothing"),
+        ("facts", "7"),
+    ],
+)
+def test_an_entry_that_can_not_be_read_is_as_good_as_none_and_is_replaced(stores, field, text):
+    image = kept(stores).images[0]
+    stores.redis.hset(stores.keys.cache("public", image.cache_key), field, text)
+
+    assert stores.cache.find("public", [image.cache_key]) == {}
+    kept(stores)
+    assert hit(stores).images[0].results == {"metadata": {"width": 640}}
+
+
+def test_what_somebody_else_has_put_there_is_as_good_as_none_and_is_replaced(stores):
+    job, image = cacheable(stores)
+    name = stores.keys.cache("public", image.cache_key)
+    stores.redis.set(name, "of another kind")
+    stores.jobs.accept(job, [image])
+
+    assert stores.cache.find("public", [image.cache_key]) == {}
+    ended = finish(stores, job.id)
+    assert ended is not None
+    assert ended.job.status is State.DONE
+    assert stores.cache.find("public", [image.cache_key]).keys() == {image.cache_key}
+
+
+def test_work_that_was_done_at_the_same_time_is_kept_once(stores):
+    jobs = [cacheable(stores) for _ in range(5)]
+    for job, image in jobs:
+        stores.jobs.accept(job, [image])
+
+    for job, _ in jobs:
+        [blob] = stores.blobs.stage([b"artifact"])
+        finish(stores, job.id, artifacts=[an_artifact(blob)])
+        stores.jobs.forget(job.id)
+
+    [entry] = stores.redis.keys(stores.keys.cache("*", "*"))
+    [copy] = stores.redis.keys(stores.keys.blob("*"))
+    assert TTL - 60 < stores.redis.ttl(copy) <= TTL
+    assert TTL - 60 < stores.redis.ttl(entry) <= TTL
+
+
+def test_artifacts_of_tenants_and_of_other_content_are_kept_apart(stores):
+    made = [("a", b"artifact"), ("b", b"artifact"), ("a", b"another!")]
+    for tenant, content in made:
+        job, image = cacheable(stores, tenant=tenant)
+        stores.jobs.accept(job, [image])
+        [blob] = stores.blobs.stage([content])
+        told = replace(an_artifact(blob), sha256=hashlib.sha256(content).hexdigest())
+        finish(stores, job.id, artifacts=[told])
+        stores.jobs.forget(job.id)
+
+    copies = stores.redis.keys(stores.keys.blob("*"))
+    assert sorted(stores.redis.mget(copies)) == [b"another!", b"artifact", b"artifact"]
 
 
 def test_a_cache_that_is_off_keeps_and_finds_nothing(stores):

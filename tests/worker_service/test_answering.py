@@ -1,14 +1,17 @@
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from shared.errors import Refused
 from shared.jobs import Image, Job, State, StepCall, fresh_id
 from shared.moves import Attempts
 from shared.snapshots import Snapshot
 from shared.stages import Stage
 from shared.stores import Stores
+from shared.transactions import Commit, commit
 from tests.shared.samples import TTL, a_job, an_artifact, an_image, cancel
 from worker_service.product import Product
 from worker_service.runner import Runner
@@ -54,14 +57,14 @@ def submitted(stores: Stores, **changes: Any) -> Job:
     return job
 
 
-def run(stores: Stores, job: Job, producer: Made) -> Snapshot:
+def run(stores: Stores, job: Job, producer: Made, finish: Commit = commit) -> Snapshot:
     """Have the job's image run once."""
     attempts = Attempts()
     runner = Runner(
         job_store=stores.jobs, cache=stores.cache, producer=producer, result_ttl=TTL, attempts=attempts
     )
     image = stores.jobs.get(job.id).images[0]
-    runner.process(job.id, image.id, image.task_id, fresh_id(), lambda: None)
+    runner.process(job.id, image.id, image.task_id, fresh_id(), lambda: None, finish=finish)
     return stores.jobs.get(job.id)
 
 
@@ -146,3 +149,70 @@ def test_an_image_canceled_before_its_turn_is_not_answered(stores, processing):
 
     assert (after.job.status, after.images[0].cached) == (State.CANCELED, False)
     assert after.images[0].artifacts == ()
+
+
+def test_an_answer_whose_reply_got_lost_is_given_once(stores, processing):
+    steps = STEPS[:1]
+    first, second = submitted(stores, steps=steps), submitted(stores, steps=steps)
+    run(stores, first, processing)
+    made: list[bool] = []
+
+    def losing(*transaction: Any) -> bool:
+        made.append(commit(*transaction))
+        return False
+
+    after = run(stores, second, processing, losing)
+
+    assert made == [True]
+    assert (after.job.status, after.job.done, after.images[0].cached) == (State.DONE, 1, True)
+    assert stores.counters.read("cache") == {"hits": 1, "misses": 1}
+    assert processing.seen == [first.id]
+
+
+def test_an_answer_that_another_writer_was_faster_than_is_given_then(stores, processing):
+    steps = STEPS[:1]
+    first, second = submitted(stores, steps=steps), submitted(stores, steps=steps)
+    run(stores, first, processing)
+    answers = iter([False, True])
+
+    after = run(stores, second, processing, lambda *each: next(answers) and commit(*each))
+
+    assert (after.job.status, after.images[0].cached) == (State.DONE, True)
+    assert processing.seen == [first.id]
+
+
+@pytest.mark.parametrize("ends", [cancel, lambda stores, job_id: stores.jobs.forget(job_id)])
+def test_a_job_that_ends_while_its_answer_is_given_gets_none(stores, processing, ends):
+    steps = STEPS[:1]
+    first, second = submitted(stores, steps=steps), submitted(stores, steps=steps)
+    run(stores, first, processing)
+    blobs = set(stores.redis.keys(stores.keys.blob("*")))
+
+    def late(*transaction: Any) -> bool:
+        ends(stores, second.id)
+        return commit(*transaction)
+
+    with contextlib.suppress(Refused):
+        after = run(stores, second, processing, late)
+        assert (after.job.status, after.images[0].artifacts) == (State.CANCELED, ())
+
+    assert processing.seen == [first.id]
+    assert set(stores.redis.keys(stores.keys.blob("*"))) < blobs
+    assert stores.counters.read("cache") == {"misses": 1}
+
+
+def test_an_answer_that_is_lost_while_it_is_given_is_worked_out(stores, processing):
+    steps = STEPS[:1]
+    first, second = submitted(stores, steps=steps), submitted(stores, steps=steps)
+    run(stores, first, processing)
+    [outcome] = stores.cache.find(first.tenant, [stores.cache.key(first, an_image(), SOURCE)]).values()
+
+    def late(*transaction: Any) -> bool:
+        stores.blobs.drop([artifact.blob for artifact in outcome.artifacts])
+        return commit(*transaction)
+
+    after = run(stores, second, processing, late)
+
+    assert (after.job.status, after.images[0].cached) == (State.DONE, False)
+    assert processing.seen == [first.id, second.id]
+    assert stores.counters.read("cache") == {"misses": 2}

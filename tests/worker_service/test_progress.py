@@ -1,3 +1,4 @@
+import contextlib
 import json
 from typing import Any
 
@@ -58,9 +59,9 @@ class Told:
         return [json.loads(each)["data"] for each in answers]
 
 
-@pytest.fixture
-def told(stores):
-    job = a_job(steps=CALLS)
+@contextlib.contextmanager
+def watched(stores, job):
+    """What is told of the job from now on."""
     with stores.redis.pubsub(ignore_subscribe_messages=True) as channel:
         channel.subscribe(stores.keys.live(job.id))
         channel.get_message(timeout=30)
@@ -68,21 +69,17 @@ def told(stores):
         yield Told(stores, job, channel)
 
 
-def test_an_image_that_is_quick_tells_nothing(stores, told, clock):
+@pytest.fixture
+def told(stores):
+    with watched(stores, a_job(steps=CALLS)) as told:
+        yield told
+
+
+def test_each_step_is_told_to_those_who_watch_but_for_the_last_of_a_quick_image(told, stores, clock):
     image = Progress(stores.events, told.job, an_image())
 
-    for step in ("metadata", "thumbnails", "contours"):
-        clock.now += 0.09
-        image.step_ended(step)
-
-    assert told() == []
-
-
-def test_a_slow_one_tells_how_far_it_is_after_each_step(stores, told, clock):
-    image = Progress(stores.events, told.job, an_image())
-
-    for step in ("metadata", "thumbnails", "contours"):
-        clock.now += 0.4
+    for step in ("metadata", "thumbnails", "contours", "caption"):
+        clock.now += 0.01
         image.step_ended(step)
 
     assert told() == [
@@ -92,15 +89,52 @@ def test_a_slow_one_tells_how_far_it_is_after_each_step(stores, told, clock):
     ]
 
 
-def test_it_is_told_a_few_times_a_second_at_most(stores, told, clock):
+def test_a_slow_image_tells_all_of_its_steps(told, stores, clock):
     image = Progress(stores.events, told.job, an_image())
 
-    clock.now += 5
-    for step in ("metadata", "thumbnails", "contours"):
+    for step in ("metadata", "thumbnails", "contours", "caption"):
+        clock.now += 0.4
         image.step_ended(step)
-        clock.now += 0.2
 
-    assert [each["step"] for each in told()] == ["metadata", "contours"]
+    assert [each["percent"] for each in told()] == [25, 50, 75, 100]
+
+
+def test_a_quick_image_that_nobody_watches_finds_out_once(stores, clock):
+    job = a_job(steps=CALLS)
+    image = Progress(stores.events, job, an_image())
+    before = published(stores)
+
+    for step in ("metadata", "thumbnails", "contours", "caption"):
+        clock.now += 0.01
+        image.step_ended(step)
+
+    assert published(stores) - before == 1
+
+
+def test_an_image_of_one_quick_step_asks_nobody(stores, clock):
+    image = Progress(stores.events, a_job(), an_image())
+    before = published(stores)
+
+    clock.now += 0.01
+    image.step_ended("metadata")
+
+    assert published(stores) == before
+
+
+def test_who_comes_to_watch_a_slow_image_later_is_told_the_rest(stores, clock):
+    job = a_job(steps=CALLS)
+    image = Progress(stores.events, job, an_image())
+    image.step_ended("metadata")
+
+    with watched(stores, job) as told:
+        clock.now += 0.4
+        image.step_ended("thumbnails")
+
+        assert [each["step"] for each in told()] == ["thumbnails"]
+
+
+def published(stores):
+    return stores.redis.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
 
 
 def test_a_later_stage_begins_where_the_one_before_has_ended(stores, told, clock):
