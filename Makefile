@@ -22,7 +22,7 @@ run: .venv/local ## Start everything in the foreground; Ctrl-C stops it
 	@exec $(RUN) -m deploy.local
 
 test: .venv/dev ## Run the whole test suite
-	$(RUN) -m pytest --numprocesses auto
+	$(RUN) -m pytest --numprocesses auto --dist worksteal
 
 chaos: .venv/dev ## Kill everything at random for minutes, and print how soon it recovers (CHAOS_SECONDS, CHAOS_JOBS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-180} CHAOS_JOBS=$${CHAOS_JOBS:-300} $(RUN) -m pytest --capture=no --verbose \

@@ -78,8 +78,9 @@ def specification(app: OpenAPI) -> Mapping[str, Any]:
     app.generate_spec_json()  # type: ignore[no-untyped-call]
     spec: dict[str, Any] = app.spec_json
     spec["components"] = {name: each for name, each in spec["components"].items() if each is not None}
-    spec["components"]["schemas"] = _schemas()
     spec["webhooks"] = {str(event): _webhook(event) for event in CALLBACK_EVENTS}
+    # The last, when all that refers to a model has done so.
+    spec["components"]["schemas"] = _schemas()
     for path in spec["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)

@@ -1,4 +1,7 @@
+import json
 import re
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -9,6 +12,13 @@ from api_service.app import create_app
 from api_service.settings import ApiSettings
 from shared.events import CALLBACK_EVENTS
 from tests.clients import Client
+from tests.processes import ROOT
+
+FIRST = """
+from api_service.app import create_app
+from api_service.settings import ApiSettings
+print(create_app(ApiSettings.from_env()).test_client().get("/openapi.json").text)
+"""
 
 
 def test_livez_touches_nothing(environ):
@@ -121,6 +131,15 @@ def test_every_reference_in_the_openapi_document_resolves(client):
     for reference in re.findall(r'"\$ref":"#/components/schemas/(\w+)"', answer.text):
         assert reference in answer.json["components"]["schemas"]
     assert yaml.safe_load(answer.text) == answer.json
+
+
+def test_the_openapi_document_is_whole_from_the_first_time_it_is_asked_for(environ):
+    command = [sys.executable, "-c", FIRST]
+
+    first = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+
+    spec = json.loads(first.stdout)
+    assert set(re.findall(r"#/components/schemas/(\w+)", first.stdout)) <= set(spec["components"]["schemas"])
 
 
 def test_answers_are_what_the_openapi_document_says(client, photo, run_jobs, receiver):
