@@ -150,8 +150,9 @@ class ProcessingWorker(QuietWorker):
         doing = self._look()
         if doing is None:
             return True
-        self.keep(doing.task_id, doing.execution_id)
         if not doing.taken or self._is_leased(doing):
+            # Not without a lease: whoever has the image now, or the sweep, has closed the books on this task.
+            self.keep(doing.task_id, doing.execution_id)
             return True
         # An image that has just ended has no lease either, so this is believed when it is seen again.
         seen, self._seen_without_lease = self._seen_without_lease, doing.token

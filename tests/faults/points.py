@@ -162,9 +162,9 @@ def half_then_the_rest(
     return behave
 
 
-def _at_a_gate(house: House, *steps: dict[str, Any]) -> tuple[Gate, str]:
+def _at_a_gate(house: House, *before: dict[str, Any]) -> tuple[Gate, str]:
     gate = house.gate()
-    job = house.submit(gate.step, *steps)
+    job = house.submit(*before, gate.step)
     wait_until(lambda: gate.visitors, PATIENCE)
     return gate, job
 

@@ -3,13 +3,14 @@ import json
 from typing import Any
 
 import pytest
+from redis import Redis
 
-from shared.connections import connect
 from shared.event_log import EventLog
 from shared.jobs import Job, StepCall
 from shared.keys import Keys
 from shared.stages import Stage
 from shared.stores import Stores
+from tests.api_service.servers import Proxy
 from tests.shared.samples import a_job, an_image
 from worker_service import progress
 from worker_service.progress import Progress
@@ -146,9 +147,15 @@ def test_a_later_stage_begins_where_the_one_before_has_ended(stores, told, clock
     assert [each["percent"] for each in told()] == [100]
 
 
-def test_a_redis_that_is_away_is_no_fault_of_the_image(clock, tmp_path):
-    nobody = EventLog(connect(f"unix://{tmp_path}/nobody.sock"), Keys())
-    image = Progress(nobody, a_job(steps=CALLS), an_image())
+def test_a_redis_that_is_away_is_no_fault_of_the_image_and_waited_for_once(stores, clock):
+    with Proxy(stores.redis.connection_pool.connection_kwargs["path"]) as proxy:
+        hurried = Redis.from_url(proxy.url, protocol=2, socket_timeout=0.5)
+        image = Progress(EventLog(hurried, Keys()), a_job(steps=CALLS), an_image())
+        proxy.stall_before(b"PUBLISH")
 
-    clock.now += 1
-    image.step_ended("metadata")
+        clock.now += 1
+        for step in ("metadata", "thumbnails", "contours"):
+            image.step_ended(step)
+
+        # The command, and once more because the answer might have been lost.
+        assert 1 <= sum(b"PUBLISH" in each for each in proxy.stalled_on) <= 2
