@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from api_service.turns import Turns
 from api_service.watches import Watch
 from api_service.watching import Watching
-from shared.documents import event_document
+from shared.documents import event_documents
 from shared.errors import Refused
 from shared.event_log import BEGINNING, Place
 from shared.events import Event, EventType
@@ -193,11 +193,8 @@ class _Reader:
         return events
 
     def _written(self, events: Sequence[Event]) -> bytes:
-        # After its events: an image that ends in between must not be told without its results.
         snapshot = self._stores.jobs.get(self._job_id, images=_images(events))
-        images = {image.id: image for image in snapshot.images}
-        documents = [event_document(event, snapshot.job, images, self._stores.links) for event in events]
-        return "".join(map(_message, documents)).encode()
+        return "".join(map(_message, event_documents(events, snapshot, self._stores.links))).encode()
 
 
 def _images(events: Sequence[Event]) -> list[str]:

@@ -6,7 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from api_service import callers, event_streams, openapi
 from api_service.schemas import JobPath
 from api_service.services import TENANT, services
-from shared.documents import event_document
+from shared.documents import event_documents
 
 bp = APIBlueprint("events", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="Jobs")])
 
@@ -36,9 +36,6 @@ def _followed(job_id: str) -> Response:
 
 def _so_far(job_id: str) -> Response:
     stores = services().stores
-    # The events first: an image that ends in between must not be told without its results.
     entries = stores.events.read(job_id)
     snapshot = stores.jobs.get(job_id, tenant=TENANT)
-    images = {image.id: image for image in snapshot.images}
-    documents = [event_document(each, snapshot.job, images, stores.links) for each in entries]
-    return openapi.json_response({"events": documents})
+    return openapi.json_response({"events": event_documents(entries, snapshot, stores.links)})

@@ -12,6 +12,7 @@ from shared.jobs import DeadLetter, Failure, Image, Job, StoredArtifact
 from shared.moves import Happening
 from shared.records import compact
 from shared.secrets import sign_link
+from shared.snapshots import Snapshot
 
 MAX_WEBHOOK_BODY = 256 * 1024
 
@@ -108,6 +109,12 @@ def event_document(event: Event, job: Job, images: Mapping[str, Image], links: L
     else:
         data = {**job_document(job, links), **dict.fromkeys(_moment(job)), **event.moment}
     return {"id": event.id, "type": event.type, "timestamp": timestamp(event.at), "data": data}
+
+
+def event_documents(events: Iterable[Event], snapshot: Snapshot, links: Links) -> list[Document]:
+    """Events of a job that was read after them: or an image that ends in between is told without results."""
+    images = {image.id: image for image in snapshot.images}
+    return [event_document(event, snapshot.job, images, links) for event in events]
 
 
 def progress_document(job_id: str, image_id: str, step: str, percent: int, at: float) -> Document:
