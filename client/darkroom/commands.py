@@ -7,7 +7,7 @@ from pathlib import Path
 
 from darkroom import exits, reading, waiting
 from darkroom.client import Darkroom
-from darkroom.documents import Artifact, Event
+from darkroom.documents import Artifact, Event, Job
 from darkroom.exits import Exit
 from darkroom.offers import Delivery
 from darkroom.output import Output
@@ -20,24 +20,12 @@ Command = Callable[[Darkroom, Namespace, Output], Exit]
 
 def status(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
     """Show jobs as they are now."""
-
-    def show(job_id: str) -> Exit:
-        job = darkroom.job(job_id)
-        output.result(job.document, *waiting.lines(job))
-        return Exit.DONE
-
-    return exits.of_each(arguments.jobs, show, output.error)
+    return _of_each_job(darkroom.job, arguments, output)
 
 
 def cancel(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
     """Cancel what has not ended."""
-
-    def end(job_id: str) -> Exit:
-        job = darkroom.cancel(job_id)
-        output.result(job.document, *waiting.lines(job))
-        return Exit.DONE
-
-    return exits.of_each(arguments.jobs, end, output.error)
+    return _of_each_job(darkroom.cancel, arguments, output)
 
 
 def watch(darkroom: Darkroom, arguments: Namespace, output: Output) -> Exit:
@@ -110,6 +98,17 @@ def dead_letters(darkroom: Darkroom, arguments: Namespace, output: Output) -> Ex
     rows = [(each.job_id, each.image_id, waiting.reason(each.error)) for each in listed]
     output.results((each.document for each in listed), table(rows))
     return Exit.DONE
+
+
+def _of_each_job(call: Callable[[str], Job], arguments: Namespace, output: Output) -> Exit:
+    """Make the call for each of the jobs that were named, and show what it answers."""
+
+    def show(job_id: str) -> Exit:
+        job = call(job_id)
+        output.result(job.document, *waiting.lines(job))
+        return Exit.DONE
+
+    return exits.of_each(arguments.jobs, show, output.error)
 
 
 def _delivery(delivery: Delivery) -> tuple[object, ...]:
